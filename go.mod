@@ -1,0 +1,3 @@
+module github.com/routerd/routerd
+
+go 1.26.0
