@@ -1,0 +1,157 @@
+// Package control is the daemon's JSON API over a Unix socket, and its client.
+package control
+
+import "time"
+
+// Status answers GET /v1/status.
+type Status struct {
+	Version      string              `json:"version"`
+	Running      bool                `json:"running"`
+	UptimeS      int64               `json:"uptime_s"`
+	DataPlane    DataPlaneStatus     `json:"dataplane"`
+	DNS          DNSStatus           `json:"dns"`
+	Tunnels      []TunnelStatus      `json:"tunnels"`
+	Destinations []DestinationStatus `json:"destinations"`
+	// Problems are what is wrong now, in words, the gravest first.
+	Problems []string `json:"problems"`
+}
+
+// DataPlaneStatus is the kernel part at a glance.
+type DataPlaneStatus struct {
+	Hook      string   `json:"hook"` // "tcx" or "clsact"
+	Devices   []string `json:"devices"`
+	Addresses int      `json:"addresses"`
+	// MaxAddresses is what the address map holds at the most.
+	MaxAddresses int  `json:"max_addresses"`
+	Names        int  `json:"names"` // rules over names in the kernel
+	Flows        int  `json:"flows"`
+	Pinned       bool `json:"pinned"`
+}
+
+// DNSStatus counts lookups that the kernel saw.
+type DNSStatus struct {
+	Mode    string `json:"mode"`
+	Queries uint64 `json:"queries"` // answers parsed
+	Learned uint64 `json:"learned"` // addresses learned
+}
+
+// TunnelStatus is one tunnel.
+type TunnelStatus struct {
+	Name           string   `json:"name"`
+	Device         string   `json:"device"`
+	Backend        string   `json:"backend"`
+	State          string   `json:"state"`
+	Reason         string   `json:"reason"`
+	LastHandshakeS *int64   `json:"last_handshake_s"` // seconds ago; null: never
+	RxBytes        uint64   `json:"rx_bytes"`
+	TxBytes        uint64   `json:"tx_bytes"`
+	RTTMs          *float64 `json:"rtt_ms"`
+	Endpoint       string   `json:"endpoint"`
+}
+
+// DestinationStatus is one destination.
+type DestinationStatus struct {
+	Name      string `json:"name"`
+	Label     string `json:"label"`
+	Policy    string `json:"policy"`
+	Path      string `json:"path"`
+	State     string `json:"state"`
+	Reason    string `json:"reason"`
+	Addresses int    `json:"addresses"`
+	Flows     int    `json:"flows"`
+	RxBytes   uint64 `json:"rx_bytes"`
+	TxBytes   uint64 `json:"tx_bytes"`
+}
+
+// Why answers GET /v1/why?query=…&client=….
+type Why struct {
+	Query       string       `json:"query"`
+	Client      string       `json:"client"`
+	Destination string       `json:"destination"`
+	Rule        string       `json:"rule"`
+	Policy      string       `json:"policy"`
+	Path        string       `json:"path"`
+	Device      string       `json:"device"`
+	Mark        string       `json:"mark"` // "0x03000000"
+	Table       int          `json:"table"`
+	Reason      string       `json:"reason"`
+	Addresses   []WhyAddress `json:"addresses"`
+	LastCheck   *time.Time   `json:"last_check"`
+}
+
+// WhyAddress is one address that a name is known to have, or that was asked for.
+type WhyAddress struct {
+	Address     string   `json:"address"`
+	LearnedFrom string   `json:"learned_from"`
+	Names       []string `json:"names"`
+	Clients     []string `json:"clients"` // whose lookups made it known; empty: everyone's
+	AgeS        int64    `json:"age_s"`
+	ExpiresS    int64    `json:"expires_s"`
+	SharedWith  []string `json:"shared_with"`
+}
+
+// Flow is one steered connection of GET /v1/flows.
+type Flow struct {
+	Destination string   `json:"destination"`
+	Path        string   `json:"path"`
+	Protocol    string   `json:"protocol"`
+	Source      string   `json:"source"`
+	Target      string   `json:"target"`
+	Name        string   `json:"name"`
+	State       string   `json:"state"`
+	AgeS        int64    `json:"age_s"`
+	IdleS       int64    `json:"idle_s"`
+	RxBytes     uint64   `json:"rx_bytes"`
+	TxBytes     uint64   `json:"tx_bytes"`
+	RTTMs       *float64 `json:"rtt_ms"`
+}
+
+// EventKind is the kind of an Event.
+type EventKind string
+
+// The values of EventKind.
+const (
+	EventPath    EventKind = "path"
+	EventVerdict EventKind = "verdict"
+	EventTunnel  EventKind = "tunnel"
+	EventConfig  EventKind = "config"
+	EventFault   EventKind = "fault"
+)
+
+// Event is one line of GET /v1/events.
+type Event struct {
+	Time        time.Time `json:"time"`
+	Kind        EventKind `json:"kind"`
+	Destination string    `json:"destination"`
+	Tunnel      string    `json:"tunnel"`
+	From        string    `json:"from"`
+	To          string    `json:"to"`
+	Reason      string    `json:"reason"`
+}
+
+// Finding is one line of doctor.
+type Finding struct {
+	Topic string `json:"topic"` // kernel, modules, dns, firewall, offload, clock, bypass, settings, tunnel
+	Level string `json:"level"` // ok, note, warning, error
+	Text  string `json:"text"`
+	Mend  string `json:"mend"` // what to do; "" when ok
+}
+
+// Service is one service of GET /v1/catalogue.
+type Service struct {
+	ID       string   `json:"id"`
+	Name     string   `json:"name"`
+	Category string   `json:"category"`
+	Domains  []string `json:"domains"`
+	Checks   []string `json:"checks"`
+	Ports    []string `json:"ports"` // pools: host:port of Stratum servers
+}
+
+// Problem is one fault or note about the settings.
+type Problem struct {
+	Level   string `json:"level"` // error, note
+	Section string `json:"section"`
+	Option  string `json:"option"`
+	Value   string `json:"value"`
+	Text    string `json:"text"`
+}
