@@ -1,0 +1,4 @@
+package tunnel
+
+// Settings are the decoded settings of a WireGuard tunnel.
+type Settings struct{}
