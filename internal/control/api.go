@@ -120,6 +120,8 @@ const (
 
 // Event is one line of GET /v1/events.
 type Event struct {
+	// Seq counts events since the daemon's start, from 1; EventLog.Add sets it.
+	Seq         uint64    `json:"seq"`
 	Time        time.Time `json:"time"`
 	Kind        EventKind `json:"kind"`
 	Destination string    `json:"destination"`
@@ -146,6 +148,21 @@ type Service struct {
 	Checks   []string `json:"checks"`
 	Ports    []string `json:"ports"` // pools: host:port of Stratum servers
 }
+
+// Reloaded answers POST /v1/reload. With status 422 the settings were refused
+// and the daemon goes on with the ones it had.
+type Reloaded struct {
+	Problems []Problem `json:"problems"`
+	Error    string    `json:"error,omitempty"`
+}
+
+// The levels of a Finding.
+const (
+	LevelOK      = "ok"
+	LevelNote    = "note"
+	LevelWarning = "warning"
+	LevelError   = "error"
+)
 
 // Problem is one fault or note about the settings.
 type Problem struct {

@@ -1,0 +1,237 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Handlers are what the daemon answers with. A field that is nil is answered
+// with status 501. They are called from many goroutines at once; ctx ends when
+// the client leaves, the request's time is over, or the daemon stops.
+type Handlers struct {
+	Status func(ctx context.Context) (Status, error)
+	// Why gets the query as ParseTarget makes it, and an address or "".
+	Why       func(ctx context.Context, query, client string) (Why, error)
+	Flows     func(ctx context.Context) ([]Flow, error)
+	Doctor    func(ctx context.Context) ([]Finding, error)
+	Catalogue func(ctx context.Context, words []string) ([]Service, error)
+	// Reload applies the settings. An error means that they were refused and
+	// the old ones stay; the problems say why.
+	Reload func(ctx context.Context) ([]Problem, error)
+	// Metrics writes Prometheus text.
+	Metrics func(w io.Writer)
+	Events  *EventLog
+}
+
+// Bounds of the server.
+const (
+	maxConnections = 32
+	maxBody        = 64 << 10
+	maxHeader      = 16 << 10
+)
+
+// limits are the server's times; tests shorten them.
+type limits struct {
+	header  time.Duration // for a request's header and body to arrive
+	idle    time.Duration // of a kept connection
+	request time.Duration // for an answer to be made
+	write   time.Duration // for an answer, or one line of a stream, to be taken
+	stop    time.Duration // for open requests at the end
+	streams int           // at most: followers must leave connections for others
+}
+
+func defaultLimits() limits {
+	return limits{
+		header:  5 * time.Second,
+		idle:    30 * time.Second,
+		request: time.Minute,
+		write:   10 * time.Second,
+		stop:    2 * time.Second,
+		streams: maxConnections / 2,
+	}
+}
+
+// Serve is Listen and ServeOn.
+func Serve(ctx context.Context, socketPath string, h Handlers, log *slog.Logger) error {
+	ln, err := Listen(socketPath)
+	if err != nil {
+		return err
+	}
+	return ServeOn(ctx, ln, h, log)
+}
+
+// ServeOn answers on a listener of Listen until ctx ends, which is no error,
+// and closes it.
+func ServeOn(ctx context.Context, ln net.Listener, h Handlers, log *slog.Logger) error {
+	return serve(ctx, ln, h, log, defaultLimits())
+}
+
+func serve(ctx context.Context, ln net.Listener, h Handlers, log *slog.Logger, lim limits) error {
+	requests, endRequests := context.WithCancel(context.WithoutCancel(ctx))
+	defer endRequests()
+	srv := &http.Server{
+		Handler: newAPI(requests, h, log, lim),
+		// ReadTimeout would also cut requests that take long to answer:
+		// api.ServeHTTP bounds the body instead.
+		ReadHeaderTimeout: lim.header,
+		IdleTimeout:       lim.idle,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		BaseContext:       func(net.Listener) context.Context { return requests },
+	}
+	stopped := make(chan struct{})
+	go func() { // ends with ctx or with the function
+		defer close(stopped)
+		<-ctx.Done()
+		endRequests()
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), lim.stop)
+		defer cancel()
+		if srv.Shutdown(end) != nil {
+			_ = srv.Close()
+		}
+	}()
+	err := srv.Serve(ln)
+	if ctx.Err() != nil {
+		<-stopped
+		return nil
+	}
+	_ = srv.Close()
+	return fmt.Errorf("serve the control socket: %w", err)
+}
+
+// api answers requests.
+type api struct {
+	base   context.Context // ends with the daemon
+	h      Handlers
+	log    *slog.Logger
+	lim    limits
+	routes map[string]route
+	stream chan struct{} // holds one token for each open stream
+}
+
+// route is one resource. answer writes the reply; an error it returns is
+// written as {"error": …}.
+type route struct {
+	method string
+	have   bool // false: the daemon has no such handler
+	answer func(w http.ResponseWriter, r *http.Request) error
+}
+
+func newAPI(base context.Context, h Handlers, log *slog.Logger, lim limits) *api {
+	a := &api{base: base, h: h, log: log, lim: lim, stream: make(chan struct{}, lim.streams)}
+	a.routes = map[string]route{
+		"/v1/status":    {http.MethodGet, h.Status != nil, a.status},
+		"/v1/why":       {http.MethodGet, h.Why != nil, a.why},
+		"/v1/flows":     {http.MethodGet, h.Flows != nil, a.flows},
+		"/v1/events":    {http.MethodGet, h.Events != nil, a.events},
+		"/v1/doctor":    {http.MethodGet, h.Doctor != nil, a.doctor},
+		"/v1/catalogue": {http.MethodGet, h.Catalogue != nil, a.catalogue},
+		"/v1/reload":    {http.MethodPost, h.Reload != nil, a.reload},
+		"/metrics":      {http.MethodGet, h.Metrics != nil, a.metrics},
+	}
+	return a
+}
+
+// ServeHTTP finds the route and bounds the request.
+func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rt, ok := a.routes[r.URL.Path]
+	switch {
+	case !ok:
+		a.fail(w, r, &statusError{http.StatusNotFound, "no such resource: " + r.URL.Path})
+		return
+	case r.Method != rt.method:
+		w.Header().Set("Allow", rt.method)
+		a.fail(w, r, &statusError{http.StatusMethodNotAllowed, r.URL.Path + " takes " + rt.method})
+		return
+	case !rt.have:
+		a.fail(w, r, &statusError{http.StatusNotImplemented, "this daemon does not answer " + r.URL.Path})
+		return
+	}
+	if err := a.drainBody(w, r); err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	if err := rt.answer(w, r); err != nil {
+		a.fail(w, r, err)
+	}
+}
+
+// drainBody reads the body, which no resource uses, within its bounds: net/http
+// would wait for it without a limit of time.
+func (a *api) drainBody(w http.ResponseWriter, r *http.Request) error {
+	if r.ContentLength == 0 {
+		return nil
+	}
+	ctl := http.NewResponseController(w)
+	if err := ctl.SetReadDeadline(time.Now().Add(a.lim.header)); err != nil {
+		return fmt.Errorf("set the request's deadline: %w", err)
+	}
+	_, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return &statusError{http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", maxBody)}
+	case err != nil:
+		return &statusError{http.StatusRequestTimeout, "the body did not arrive: " + err.Error()}
+	}
+	// The deadline would otherwise end the request while it is answered.
+	return ctl.SetReadDeadline(time.Time{})
+}
+
+// statusError is an error with the status to answer it with.
+type statusError struct {
+	status int
+	text   string
+}
+
+func (e *statusError) Error() string { return e.text }
+
+func statusOf(err error) int {
+	var se *statusError
+	switch {
+	case errors.As(err, &se):
+		return se.status
+	case errors.Is(err, ErrInvalid):
+		return http.StatusBadRequest
+	case errors.Is(err, context.DeadlineExceeded):
+		return http.StatusGatewayTimeout
+	case errors.Is(err, context.Canceled):
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusInternalServerError
+}
+
+// failure is the body of every answer that is an error.
+type failure struct {
+	Error string `json:"error"`
+}
+
+func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
+	status := statusOf(err)
+	if status == http.StatusInternalServerError {
+		a.log.Warn("control request failed", "path", r.URL.Path, "error", err)
+	}
+	a.reply(w, status, failure{err.Error()})
+}
+
+// reply writes one JSON value. The client that does not take it in time loses
+// its connection.
+func (a *api) reply(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		// Only a number that JSON has no word for (NaN) can do this.
+		status, body = http.StatusInternalServerError, []byte(`{"error":"the answer cannot be written as JSON"}`)
+		a.log.Error("control answer is not JSON", "error", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(a.lim.write))
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n')) // the client is gone: nobody to tell
+}
