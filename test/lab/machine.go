@@ -1,0 +1,100 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Tools maps each program that a lab needs to the Debian package that has it.
+func Tools() map[string]string {
+	return map[string]string{
+		"nsenter": "util-linux", "nft": "nftables", "iptables": "iptables",
+		"dnsmasq": "dnsmasq-base", "unbound": "unbound", "nginx": "nginx-light",
+	}
+}
+
+// checkMachine names what is missing, all at once.
+func checkMachine() error {
+	if os.Geteuid() != 0 {
+		return errors.New("the lab needs root: it makes network, mount and PID namespaces")
+	}
+	var programs, packages []string
+	for program, pkg := range Tools() {
+		if _, err := lookPath(program); err != nil {
+			programs, packages = append(programs, program), append(packages, pkg)
+		}
+	}
+	if len(programs) > 0 {
+		return fmt.Errorf("the lab needs %s: apt-get install --no-install-recommends %s",
+			strings.Join(programs, ", "), strings.Join(packages, " "))
+	}
+	for _, kind := range []string{"overlay", "bpf", "tmpfs"} {
+		if err := hasFilesystem(kind); err != nil {
+			return err
+		}
+	}
+	if _, err := os.Stat("/dev/net/tun"); err != nil {
+		return fmt.Errorf("the lab needs /dev/net/tun (kernel module tun): %w", err)
+	}
+	return nil
+}
+
+// lookPath finds a program where an administrator's PATH may not point.
+func lookPath(program string) (string, error) {
+	for _, dir := range []string{"/usr/sbin", "/sbin", "/usr/local/sbin"} {
+		path := filepath.Join(dir, program)
+		if fi, err := os.Stat(path); err == nil && fi.Mode()&0o111 != 0 {
+			return path, nil
+		}
+	}
+	path, err := exec.LookPath(program)
+	if err != nil {
+		return "", fmt.Errorf("find program: %w", err)
+	}
+	return path, nil
+}
+
+func hasFilesystem(kind string) error {
+	raw, err := os.ReadFile("/proc/filesystems")
+	if err != nil {
+		return fmt.Errorf("read file systems: %w", err)
+	}
+	for line := range strings.Lines(string(raw)) {
+		if fields := strings.Fields(line); len(fields) > 0 && fields[len(fields)-1] == kind {
+			return nil
+		}
+	}
+	if exec.Command("modprobe", kind).Run() == nil {
+		return nil
+	}
+	return fmt.Errorf("the lab needs a kernel with the file system %s (module %s)", kind, kind)
+}
+
+// programPath is that of rdlab: given, or built into build/ of the module. The
+// build is a fraction of a second when nothing has changed.
+func programPath(ctx context.Context, o Options) (string, error) {
+	if o.Program != "" {
+		path, err := filepath.Abs(o.Program)
+		if err != nil {
+			return "", fmt.Errorf("find rdlab: %w", err)
+		}
+		return path, nil
+	}
+	raw, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		return "", fmt.Errorf("find the module of rdlab (run inside the repository or set Options.Program): %w", err)
+	}
+	root := strings.TrimSpace(string(raw))
+	path := filepath.Join(root, "build", "rdlab")
+	build := exec.CommandContext(ctx, "go", "build", "-o", path, "./test/lab/cmd/rdlab")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build rdlab: %w: %s", err, out)
+	}
+	return path, nil
+}
