@@ -1,0 +1,4 @@
+// Command routerd is a sample.
+package main
+
+import _ "github.com/routerd/routerd/internal/daemon"

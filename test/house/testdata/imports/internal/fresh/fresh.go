@@ -1,0 +1,2 @@
+// Package fresh is in no table.
+package fresh

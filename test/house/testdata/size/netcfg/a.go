@@ -1,0 +1,127 @@
+// Package netcfg is a sample.
+package netcfg
+
+func fits() {
+	x := 0
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+}
+
+type box struct{}
+
+func (b *box) tooLong() {
+	x := 0
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+	x++
+}

@@ -1,0 +1,6 @@
+// Package lab is a sample.
+package lab
+
+import "time"
+
+func wait() { time.Sleep(time.Second) }

@@ -1,0 +1,3 @@
+package netcfg
+
+func rewrite() { inTest[0] = 2 }

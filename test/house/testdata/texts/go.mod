@@ -1,0 +1,3 @@
+module github.com/routerd/routerd
+
+require github.com/cilium/ebpf v0.22.0
