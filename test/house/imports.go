@@ -47,7 +47,7 @@ func arrows() map[string][]string {
 func owners() map[string][]string {
 	return map[string][]string{
 		"github.com/cilium/ebpf":             {"ebpf"},
-		"github.com/google/nftables":         {"netcfg"},
+		"github.com/google/nftables":         {"netcfg", "internal/doctor"},
 		"github.com/coreos/go-iptables":      {"netcfg"},
 		"github.com/vishvananda/netlink":     {"ebpf", "netcfg", "internal/tunnel", "internal/doctor", "internal/daemon"},
 		"golang.zx2c4.com/wireguard":         {"internal/tunnel"},

@@ -23,9 +23,8 @@ func checkInit(t *Tree) []Finding {
 }
 
 // checkState finds package variables that can change. What Go has no constants
-// for is allowed: sentinel errors, embedded files, the version that the linker
-// sets in package main, and unexported tables or compiled patterns that nothing
-// in the package, its tests included, writes to.
+// for is allowed: sentinel errors, embedded files, and unexported tables or
+// compiled patterns that nothing in the package, its tests included, writes to.
 func checkState(t *Tree) []Finding {
 	var found []Finding
 	for _, files := range t.packages() {
@@ -35,7 +34,7 @@ func checkState(t *Tree) []Finding {
 				continue
 			}
 			for _, v := range packageVars(f) {
-				if why := mutable(f, v, written); why != "" {
+				if why := mutable(v, written); why != "" {
 					found = append(found, t.at(RuleState, f, v.name.Pos(), "variable %s: %s", v.name.Name, why))
 				}
 			}
@@ -100,10 +99,10 @@ func hasEmbed(doc *ast.CommentGroup) bool {
 var sentinelName = regexp.MustCompile(`^[Ee]rr[A-Z]`)
 
 // mutable says why a variable is refused, or "".
-func mutable(f File, v packageVar, written map[string]bool) string {
+func mutable(v packageVar, written map[string]bool) string {
 	name := v.name.Name
 	switch {
-	case name == "_", v.embedded, name == "version" && f.AST.Name.Name == "main":
+	case name == "_", v.embedded:
 		return ""
 	case written[name]:
 		return "is written to, pass the state in instead"

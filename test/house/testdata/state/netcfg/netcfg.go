@@ -23,7 +23,6 @@ var (
 	called   = make(map[string]int)
 	table    = []int{1, 2}
 	inTest   = []int{1, 2}
-	version  = "outside of main"
 )
 
 func write() {

@@ -3,6 +3,4 @@ package main
 
 import "github.com/routerd/routerd/internal/cli"
 
-var version = "unknown" // set by the linker
-
-func main() { cli.Main(version) }
+func main() { cli.Main() }

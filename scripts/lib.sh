@@ -1,0 +1,183 @@
+# shellcheck shell=bash
+# Shared by the scripts of this folder, which source it. It finds the root of
+# the repository, prints progress and installs what is missing on Debian 12.
+#
+#   root             the repository
+#   tools            where the pinned Go tools are built
+#   BUILD_PACKAGES   what building the BPF objects needs
+#   LAB_PACKAGES     what the lab needs
+#   TEST_PACKAGES    what else scripts/test needs
+
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+tools=$root/.cache/tools
+PATH=$tools:$PATH:/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
+export PATH
+
+# The objects depend on the compiler, so that it is pinned: Debian 12's own.
+CLANG_VERSION=14
+# What need_tools takes: a command or a file, a colon, the Debian package.
+# shellcheck disable=SC2034 # used by those who source this
+BUILD_PACKAGES=(
+  "clang-$CLANG_VERSION:clang-$CLANG_VERSION" "llvm-strip-$CLANG_VERSION:llvm-$CLANG_VERSION"
+  /usr/include/bpf/bpf_helpers.h:libbpf-dev /usr/include/linux/bpf.h:linux-libc-dev
+)
+# shellcheck disable=SC2034
+LAB_PACKAGES=(
+  ip:iproute2 nft:nftables iptables:iptables wg:wireguard-tools dnsmasq:dnsmasq-base unbound:unbound
+  nginx:nginx-light kdig:knot-dnsutils curl:curl conntrack:conntrack openssl:openssl ping:iputils-ping
+  sysctl:procps
+)
+# shellcheck disable=SC2034
+TEST_PACKAGES=(
+  git:git gcc:gcc /usr/include/stdio.h:libc6-dev shellcheck:shellcheck bpftool:bpftool modprobe:kmod
+  /etc/ssl/certs/ca-certificates.crt:ca-certificates
+)
+
+# say prints one line of progress, named after the script.
+say() { printf '%s: %s\n' "${0##*/}" "$*"; }
+
+# die ends the script with a message.
+die() {
+  printf '%s: error: %s\n' "${0##*/}" "$*" >&2
+  exit 1
+}
+
+# usage prints the comment at the top of the script, without the #, and ends.
+usage() {
+  sed -n '2,/^[^#]/{ s/^# \{0,1\}//p; }' "$0"
+  exit
+}
+
+# wrong ends the script because of how it was called.
+wrong() {
+  printf '%s: %s (see --help)\n' "${0##*/}" "$*" >&2
+  exit 2
+}
+
+# need_root ends the script for anybody else.
+need_root() {
+  [[ $EUID == 0 ]] || die "must run as root: it makes network namespaces and loads BPF programs (try: sudo $0)"
+}
+
+# need_go checks that Go is there and new enough for go.mod.
+need_go() {
+  local want have
+  want=$(awk '$1 == "go" { print $2 }' "$root/go.mod")
+  command -v go >/dev/null || die "Go $want or newer is needed and no go was found: install it from https://go.dev/dl/"
+  have=$(cd "$root" && go env GOVERSION 2>&1) || die "go does not start: $have"
+  [[ $(printf '%s\n' "$want" "${have#go}" | sort -V | head -n 1) == "$want" ]] ||
+    die "Go $want or newer is needed, this is ${have#go}: install it from https://go.dev/dl/"
+}
+
+# need_tools COMMAND:PACKAGE … installs the packages of the commands (or files,
+# by absolute path) that are missing.
+need_tools() {
+  local entry packages=()
+  for entry in "$@"; do
+    has "${entry%%:*}" || packages+=("${entry#*:}")
+  done
+  [[ ${#packages[@]} -gt 0 ]] || return 0
+  apt_install "${packages[@]}"
+  for entry in "$@"; do
+    has "${entry%%:*}" || die "${entry%%:*} is still missing after package ${entry#*:} was installed"
+  done
+}
+
+has() {
+  case $1 in
+    /*) [[ -e $1 ]] ;;
+    *) command -v "$1" >/dev/null ;;
+  esac
+}
+
+# apt_install PACKAGE … installs Debian packages without what they recommend
+# (wireguard-tools would bring a kernel) and without their services: none is
+# started, none of the new ones is left enabled for the next boot.
+apt_install() {
+  local before log
+  command -v apt-get >/dev/null || die "these Debian packages are needed and there is no apt-get to install them: $*"
+  [[ $EUID == 0 ]] || die "these Debian packages are needed, install them as root: apt-get install --no-install-recommends $*"
+  say "installing $*"
+  before=$(service_ports)
+  log=$(mktemp)
+  if ! without_services apt_get "$@" >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    rm -f "$log"
+    die "could not install: $*"
+  fi
+  rm -f "$log"
+  disable_units "$@"
+  [[ $(service_ports) == "$before" ]] ||
+    die "installing $* left a service listening: $(service_ports | tr '\n' ' '); stop it and start again"
+}
+
+apt_get() {
+  export DEBIAN_FRONTEND=noninteractive
+  local options=(--yes --quiet --no-install-recommends -o DPkg::Lock::Timeout=120)
+  apt-get install "${options[@]}" "$@" && return
+  # A fresh machine has no package lists, an old one has outdated ones.
+  apt-get update --quiet && apt-get install "${options[@]}" "$@"
+}
+
+# without_services runs a command while Debian's policy-rc.d forbids packages to
+# start their services. A policy that is there already is left as it is.
+without_services() (
+  policy=/usr/sbin/policy-rc.d
+  if [[ ! -e $policy ]]; then
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+  fi
+  "$@"
+)
+
+# disable_units keeps the services of packages from starting at the next boot.
+disable_units() {
+  local unit
+  command -v systemctl >/dev/null || return 0
+  dpkg -L "$@" 2>/dev/null | sed -n 's|.*/systemd/system/\([^/]*\.service\)$|\1|p' | while read -r unit; do
+    systemctl disable --quiet "$unit" 2>/dev/null || say "note: could not disable $unit"
+  done
+}
+
+# service_ports lists those ports of the packages' services (DNS, HTTP, TLS,
+# DoT, unbound's control) that something on this machine listens on.
+service_ports() {
+  local port
+  for port in 53 80 443 853 8953; do
+    awk -v port="$(printf ':%04X' "$port")" '
+      $2 ~ port "$" && ($4 == "0A" || FILENAME ~ /udp/ && $4 == "07") { found = 1 }
+      END { exit !found }
+    ' /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6 2>/dev/null && echo "$port"
+  done
+  return 0
+}
+
+# build_tools builds the Go tools that tools/go.mod pins, into $tools.
+build_tools() {
+  need_go
+  (cd "$root/tools" && GOBIN=$tools go install tool) || die "could not build the tools of tools/go.mod"
+}
+
+# source_files FIND-TEST … lists files below the root that people write, NUL
+# between them: no hidden folders (.ci is none), build output, test data or
+# generated code.
+source_files() {
+  (
+    cd "$root" || exit
+    find . \( -path './.[!.]*' ! -path './.ci*' -o -path ./build -o -name testdata \) -prune -o \
+      -type f ! -name '*_bpfe[lb].go' "$@" -printf '%P\0' | sort -z
+  )
+}
+
+# go_files lists the Go files that people write, NUL between them.
+go_files() { source_files -name '*.go'; }
+
+# script_files lists the shell scripts, NUL between them.
+script_files() {
+  (
+    cd "$root" || exit
+    source_files -size -100k |
+      xargs -0 -r grep -lZ -m1 -E '^(#!/bin/sh|#!/usr/bin/env bash|# shellcheck shell=)' -- || true
+  )
+}
