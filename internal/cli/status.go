@@ -1,0 +1,132 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/routerd/routerd/internal/control"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show tunnels, destinations and the data plane at a glance",
+		Example: `  routerd status
+  routerd status --json`,
+		Args: cobra.NoArgs,
+	}
+	a.socketFlag(cmd)
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = a.action(func(ctx context.Context, _ []string) error {
+		s, err := a.client().Status(ctx)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return a.printJSON(s)
+		}
+		return a.printStatus(s)
+	})
+	return cmd
+}
+
+func (a *app) printStatus(s control.Status) error {
+	width, _ := a.term.size()
+	out := []string{fmt.Sprintf("routerd %s, running for %s", clean(s.Version), ageText(s.UptimeS))}
+	out = append(out, fieldLines("Data plane", dataPlaneText(s.DataPlane), width)...)
+	out = append(out, fieldLines("DNS", dnsText(s.DNS), width)...)
+	out = append(out, "")
+	out = append(out, a.tunnelLines(s.Tunnels, width)...)
+	out = append(out, "")
+	out = append(out, a.destinationLines(s.Destinations, width)...)
+	if len(s.Problems) > 0 {
+		out = append(out, "", a.term.paint("Problems", bad))
+	}
+	for _, p := range s.Problems {
+		lines := wrap(clean(p), "    ", width)
+		if len(lines) > 0 {
+			lines[0] = "  - " + strings.TrimPrefix(lines[0], "    ")
+		}
+		out = append(out, lines...)
+	}
+	return a.print(out...)
+}
+
+// fieldWidth is where the values of named fields begin.
+const fieldWidth = 13
+
+// fieldLines writes "name   value", the value wrapped below itself.
+func fieldLines(name, value string, width int) []string {
+	lines := wrap(clean(value), strings.Repeat(" ", fieldWidth), width)
+	if len(lines) == 0 {
+		lines = []string{strings.Repeat(" ", fieldWidth) + "-"}
+	}
+	lines[0] = fmt.Sprintf("%-*s", fieldWidth, name) + lines[0][fieldWidth:]
+	return lines
+}
+
+func dataPlaneText(d control.DataPlaneStatus) string {
+	if d.Hook == "" {
+		return "not attached"
+	}
+	devices := "no device"
+	if len(d.Devices) > 0 {
+		devices = strings.Join(d.Devices, ", ")
+	}
+	pinned := "pinned"
+	if !d.Pinned {
+		pinned = "not pinned: it ends with the daemon"
+	}
+	return fmt.Sprintf("%s on %s; %d of %d addresses, %s, %s; %s", d.Hook, devices, d.Addresses,
+		d.MaxAddresses, count(d.Names, "name", "names"), count(d.Flows, "flow", "flows"), pinned)
+}
+
+func dnsText(d control.DNSStatus) string {
+	return fmt.Sprintf("%s; %d answers seen, %d addresses learned", orDash(d.Mode), d.Queries, d.Learned)
+}
+
+func (a *app) tunnelLines(tunnels []control.TunnelStatus, width int) []string {
+	if len(tunnels) == 0 {
+		return wrap("No tunnel is set up: add one with `routerd tunnel import NAME FILE`.", "", width)
+	}
+	t := &table{columns: []column{
+		{title: "TUNNEL"},
+		{title: "DEVICE", least: 8},
+		{title: "BACKEND"},
+		{title: "STATE"},
+		{title: "HANDSHAKE", right: true, least: 9},
+		{title: "RTT", right: true},
+		{title: "RECEIVED", right: true},
+		{title: "SENT", right: true},
+	}}
+	for _, u := range tunnels {
+		t.add(u.Reason, text(u.Name), text(u.Device), text(u.Backend), state(u.State),
+			text(agoText(u.LastHandshakeS)), text(rttText(u.RTTMs)), text(bytesText(u.RxBytes)), text(bytesText(u.TxBytes)))
+	}
+	return t.lines(a.term, width)
+}
+
+func (a *app) destinationLines(destinations []control.DestinationStatus, width int) []string {
+	if len(destinations) == 0 {
+		return wrap("No destination is set up: all traffic is direct.", "", width)
+	}
+	t := &table{columns: []column{
+		{title: "DESTINATION", least: 11},
+		{title: "POLICY"},
+		{title: "PATH", least: 6},
+		{title: "STATE"},
+		{title: "ADDRESSES", right: true},
+		{title: "FLOWS", right: true},
+		{title: "RECEIVED", right: true},
+		{title: "SENT", right: true},
+	}}
+	for _, d := range destinations {
+		t.add(d.Reason, text(d.Name), text(d.Policy), text(d.Path), state(d.State),
+			text(strconv.Itoa(d.Addresses)), text(strconv.Itoa(d.Flows)), text(bytesText(d.RxBytes)), text(bytesText(d.TxBytes)))
+	}
+	return t.lines(a.term, width)
+}
