@@ -129,7 +129,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 the daemon does not run.`,
 	root.SetHelpCommand(a.helpCommand())
 	root.AddCommand(
 		a.runCommand(), a.statusCommand(), a.whyCommand(), a.flowsCommand(), a.eventsCommand(),
-		a.reloadCommand(), a.cleanupCommand(), a.versionCommand(),
+		a.catalogueCommand(), a.reloadCommand(), a.cleanupCommand(), a.doctorCommand(), a.versionCommand(),
 	)
 	return root
 }

@@ -89,16 +89,16 @@ func (a *app) flowLines(flows []control.Flow, width int) []string {
 	t := &table{columns: []column{
 		{title: "DESTINATION", least: 8},
 		{title: "PATH", least: 6},
-		{title: "CLIENT", least: 13},
+		{title: "CLIENT", least: 8},
 		{title: "TARGET", least: 16},
 		{title: "STATE", least: 5},
 		{title: "AGE", right: true},
-		{title: "RECEIVED", right: true},
+		{title: "RECV", right: true},
 		{title: "SENT", right: true},
 	}}
 	for _, f := range flows {
 		t.add("", text(f.Destination), text(f.Path), text(hostPart(f.Source)), text(targetText(f)),
-			state(f.State), text(ageText(f.AgeS)), text(bytesText(f.RxBytes)), text(bytesText(f.TxBytes)))
+			state(f.State), text(shortAge(f.AgeS)), text(bytesText(f.RxBytes)), text(bytesText(f.TxBytes)))
 	}
 	return t.lines(a.term, width)
 }

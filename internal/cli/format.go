@@ -47,16 +47,16 @@ func (a *app) printTable(t *table) error {
 	return a.print(t.lines(a.term, width)...)
 }
 
-// bytesText writes a number of bytes in at most 8 characters.
+// bytesText writes a number of bytes in units of 1024 in at most 7 characters.
 func bytesText(n uint64) string {
 	if n < 1024 {
-		return strconv.FormatUint(n, 10) + " B"
+		return strconv.FormatUint(n, 10) + "B"
 	}
 	v, units := float64(n)/1024, "KMGTPE"
 	for v >= 1023.95 && len(units) > 1 { // would read 1024.0
 		v, units = v/1024, units[1:]
 	}
-	return fmt.Sprintf("%.1f %ciB", v, units[0])
+	return fmt.Sprintf("%.1f%c", v, units[0])
 }
 
 // ageText writes seconds as their two greatest units.
@@ -73,12 +73,18 @@ func ageText(seconds int64) string {
 	return fmt.Sprintf("%dd %dh", s/86400, s%86400/3600)
 }
 
+// shortAge writes seconds as their greatest unit.
+func shortAge(seconds int64) string {
+	age, _, _ := strings.Cut(ageText(seconds), " ")
+	return age
+}
+
 // agoText says when something was, "never" for nil.
 func agoText(seconds *int64) string {
 	if seconds == nil {
 		return "never"
 	}
-	return ageText(*seconds) + " ago"
+	return shortAge(*seconds) + " ago"
 }
 
 // rttText writes milliseconds, "-" for nil.

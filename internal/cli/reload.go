@@ -14,7 +14,7 @@ import (
 func (a *app) reloadCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "reload",
-		Short:   "Make the daemon apply its settings without touching unchanged flows",
+		Short:   "Apply the settings without touching unchanged flows",
 		Example: `  uci commit routerd && routerd reload`,
 		Args:    cobra.NoArgs,
 	}
@@ -51,24 +51,25 @@ func (a *app) apply(ctx context.Context) error {
 	}
 	for _, p := range problems {
 		if p.Level == control.LevelError {
-			_, _ = fmt.Fprintln(a.stderr, problemText(p))
+			_, _ = fmt.Fprintln(a.stderr, strings.Join(problemLines(p, plainWidth), "\n"))
 		}
 	}
 	return reloadError(err)
 }
 
 func (a *app) printProblems(problems []control.Problem) error {
+	width, _ := a.term.size()
 	for _, p := range problems {
-		if err := a.print(problemText(p)); err != nil {
+		if err := a.print(problemLines(p, width)...); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// problemText writes a problem on one line: where it is, then what is wrong.
-func problemText(p control.Problem) string {
-	where := []string{}
+// problemLines writes where a problem is, and below it what is wrong.
+func problemLines(p control.Problem, width int) []string {
+	var where []string
 	if p.Section != "" {
 		where = append(where, "section "+p.Section)
 	}
@@ -79,7 +80,8 @@ func problemText(p control.Problem) string {
 		where = append(where, fmt.Sprintf("value %q", p.Value))
 	}
 	if len(where) == 0 {
-		return clean(p.Level + ": " + p.Text)
+		return wrap(clean(p.Level+": "+p.Text), "", width)
 	}
-	return clean(p.Level + ": " + strings.Join(where, ", ") + ": " + p.Text)
+	lines := wrap(clean(p.Level+": "+strings.Join(where, ", ")), "", width)
+	return append(lines, wrap(clean(p.Text), "    ", width)...)
 }

@@ -95,8 +95,8 @@ func (a *app) tunnelLines(tunnels []control.TunnelStatus, width int) []string {
 	}
 	t := &table{columns: []column{
 		{title: "TUNNEL"},
-		{title: "DEVICE", least: 8},
-		{title: "BACKEND"},
+		{title: "DEVICE", least: 6},
+		{title: "BACKEND", least: 7},
 		{title: "STATE"},
 		{title: "HANDSHAKE", right: true, least: 9},
 		{title: "RTT", right: true},

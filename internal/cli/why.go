@@ -108,17 +108,18 @@ func (a *app) addressLines(addresses []control.WhyAddress, width int) []string {
 		{title: "LEARNED FROM"},
 		{title: "AGE", right: true},
 		{title: "EXPIRES IN", right: true},
-		{title: "NAMES", least: 12},
 	}}
 	for _, d := range addresses {
-		t.add(addressNote(d), text(d.Address), text(orDash(d.LearnedFrom)), text(ageText(d.AgeS)),
-			text(ageText(d.ExpiresS)), text(orDash(strings.Join(d.Names, " "))))
+		t.add(addressNote(d), text(d.Address), text(orDash(d.LearnedFrom)), text(ageText(d.AgeS)), text(ageText(d.ExpiresS)))
 	}
 	return t.lines(a.term, width)
 }
 
 func addressNote(d control.WhyAddress) string {
 	var notes []string
+	if len(d.Names) > 0 {
+		notes = append(notes, "of "+strings.Join(d.Names, ", "))
+	}
 	if len(d.Clients) > 0 {
 		notes = append(notes, "known to "+strings.Join(d.Clients, ", ")+" only")
 	}
