@@ -155,26 +155,27 @@ func FuzzParseRule(f *testing.F) {
 			}
 			return
 		}
-		again, err := ParseRule(r.String())
-		if err != nil || again != r {
+		if again, err := ParseRule(r.String()); err != nil || again != r {
 			t.Fatalf("ParseRule(%q) = %#v, read back from %q as %#v, %v", s, r, r, again, err)
 		}
-		m := NewMatcher[int]()
-		if !m.Add(r, 7) {
-			t.Fatalf("Add(%q) = false", r)
+		if _, err := netip.ParseAddr(r.Name); err == nil {
+			t.Fatalf("ParseRule(%q) gives an address as a name", s)
 		}
-		var v int
-		var hit Rule
-		if r.Kind == RuleAddress {
-			v, hit, _ = m.Address(r.Prefix.Addr())
-		} else {
-			v, hit, _ = m.Name(r.Name)
-			if _, err := netip.ParseAddr(r.Name); err == nil {
-				t.Fatalf("ParseRule(%q) gives an address as a name", s)
-			}
-		}
-		if v != 7 || hit != r {
-			t.Fatalf("rule %q is not found in the matcher: %d, %q", r, v, hit)
-		}
+		checkMatches(t, r)
 	})
+}
+
+func checkMatches(t *testing.T, r Rule) {
+	t.Helper()
+	m := NewMatcher[int]()
+	if !m.Add(r, 7) {
+		t.Fatalf("Add(%q) = false", r)
+	}
+	v, hit, _ := m.Name(r.Name)
+	if r.Kind == RuleAddress {
+		v, hit, _ = m.Address(r.Prefix.Addr())
+	}
+	if v != 7 || hit != r {
+		t.Fatalf("rule %q is not found in the matcher: %d, %q", r, v, hit)
+	}
 }
