@@ -93,7 +93,8 @@ type Tunnel struct {
 	File      string // wg-quick file ("" when the settings are inline)
 	WireGuard WireGuard
 	Backend   Backend
-	Priority  int
+	Priority  int  // lower is preferred
+	Standby   bool // kept ready although another tunnel is in use
 }
 
 // WireGuard holds the inline settings of a tunnel, as they stand in UCI, not

@@ -109,11 +109,11 @@ func (f *File) AddSection(typ, name string) (ref string, err error) {
 		text += " " + Quote(name)
 	}
 	end, eol := len(f.text), f.newline(len(f.text))
-	lead := f.missingNewline(eol)
+	from, lead := f.endLine(eol)
 	if end > 0 && !bytes.HasSuffix(f.text, []byte(eol+eol)) {
 		lead += eol
 	}
-	if err := f.apply([]splice{{end, end, lead + text + eol}}); err != nil {
+	if err := f.apply([]splice{{from, end, lead + text + eol}}); err != nil {
 		return "", err
 	}
 	return f.sections[len(f.sections)-1].Ref, nil
@@ -181,8 +181,8 @@ func (f *File) insertAfter(i int, text string) []splice {
 	eol := f.newline(st.lineEnd)
 	text = f.indent(st) + text
 	if st.lineEnd == len(f.text) {
-		if lead := f.missingNewline(eol); lead != "" {
-			return []splice{{st.lineEnd, st.lineEnd, lead + text}}
+		if from, lead := f.endLine(eol); lead != "" {
+			return []splice{{from, st.lineEnd, lead + text}}
 		}
 	}
 	return []splice{{st.lineEnd, st.lineEnd, text + eol}}
@@ -209,16 +209,25 @@ func (f *File) newline(offset int) string {
 	return "\n"
 }
 
-// missingNewline ends the last line of the file if need be. After a backslash
-// one newline would only join the next line.
-func (f *File) missingNewline(eol string) string {
-	switch {
-	case len(f.text) == 0 || bytes.HasSuffix(f.text, []byte("\n")):
-		return ""
-	case bytes.HasSuffix(f.text, []byte(`\`)):
-		return eol + eol
+// endLine says what to write from which offset on, so that the last line of
+// the file ends with a newline. What stands there without meaning goes when
+// it would get one by that; after a backslash one newline would only join the
+// next line.
+func (f *File) endLine(eol string) (from int, with string) {
+	from = len(f.text)
+	if from == 0 || f.text[from-1] == '\n' {
+		return from, ""
 	}
-	return eol
+	if last := len(f.stmts) - 1; last >= 0 {
+		st := &f.stmts[last]
+		if st.rest == from && strings.Trim(string(f.text[st.end:from]), " \t") != "" {
+			from = st.end
+		}
+	}
+	if f.text[from-1] == '\\' {
+		return from, eol + eol
+	}
+	return from, eol
 }
 
 // replaceTail writes new text from an offset in a statement to its end. What

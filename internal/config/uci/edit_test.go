@@ -55,6 +55,7 @@ func TestEditsChangeNothingElse(t *testing.T) {
 		{"set keeps CRLF", "config t n\r\n\toption a b\r\n", []string{"set", "n", "c", "d"}, "config t n\r\n\toption a b\r\n\toption c 'd'\r\n"},
 		{"set without a newline at the end", "config t n\n\toption a b", []string{"set", "n", "c", "d"}, "config t n\n\toption a b\n\toption c 'd'"},
 		{"set after a backslash at the end", "config t n\n\toption a b\\", []string{"set", "n", "c", "d"}, "config t n\n\toption a b\\\n\n\toption c 'd'"},
+		{"set after an empty word at the end", "config t n '' ", []string{"set", "n", "c", "d"}, "config t n\n\toption c 'd'"},
 		{"new option where the next section is on the line", "config t n ;config t m ;option a b\n", []string{"set", "n", "c", "d"}, "config t n ;option c 'd' ;config t m ;option a b\n"},
 
 		{"add to a list", text, []string{"add", "n", "l", "z"}, strings.Replace(text, "# y\n", "# y\n  list l 'z'\n", 1)},

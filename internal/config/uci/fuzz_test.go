@@ -160,7 +160,8 @@ func pieces(f *File, touched []int) []string {
 	for i, st := range f.stmts {
 		gap(st.start)
 		if !slices.Contains(touched, i) {
-			out = append(out, string(f.text[st.start:st.end]))
+			// A backslash at the end of the file joins the line added to it.
+			out = append(out, strings.TrimRight(string(f.text[st.start:st.end]), "\\\r\n"))
 		}
 		at = st.end
 	}

@@ -1,0 +1,107 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+
+	"github.com/routerd/routerd/internal/config/uci"
+	"github.com/routerd/routerd/internal/owned"
+)
+
+// Bounds of option max_addresses. The largest costs the kernel some 100 MB.
+const (
+	defaultAddresses = 16384
+	minAddresses     = 16
+	maxAddresses     = 1 << 20
+)
+
+// defaultResolver is used when there is no list resolver.
+const defaultResolver = "https://1.1.1.1/dns-query"
+
+// defaultMain is section main without any option.
+func defaultMain() Main {
+	return Main{
+		Enabled: true, LAN: []string{"lan"}, OwnTraffic: true, DNS: DNSSecure,
+		Resolvers: []string{defaultResolver}, LocalDNS: true, IPv6: true,
+		MarkMask: owned.DefaultMask, MaxAddresses: defaultAddresses, LogLevel: slog.LevelInfo,
+	}
+}
+
+// main reads section main.
+func (r *reader) main(s *uci.Section) Main {
+	m := defaultMain()
+	m.LAN, m.Resolvers = nil, nil
+	got := r.decode(s, []field{
+		boolField("enabled", &m.Enabled),
+		checkedList("lan", &m.LAN, checkNetwork),
+		checkedField("wan", &m.WAN, checkNetwork),
+		boolField("own_traffic", &m.OwnTraffic),
+		choiceField("dns", &m.DNS, DNSSecure, DNSObserve),
+		checkedList("resolver", &m.Resolvers, checkURL(resolverForms())),
+		boolField("local_dns", &m.LocalDNS),
+		boolField("ipv6", &m.IPv6),
+		maskField("mark_mask", &m.MarkMask),
+		intField("max_addresses", &m.MaxAddresses, minAddresses, maxAddresses),
+		levelField("log_level", &m.LogLevel),
+		checkedField("metrics_listen", &m.MetricsListen, checkHostPort("127.0.0.1:9640 or [::1]:9640")),
+	})
+	if len(m.LAN) == 0 {
+		m.LAN = defaultMain().LAN
+	}
+	if len(m.Resolvers) == 0 {
+		m.Resolvers = defaultMain().Resolvers
+	}
+	mainLater(&m, got)
+	if v, ok := got["wan"]; ok && slices.Contains(m.LAN, m.WAN) {
+		v.fail("is also in list lan: the clients' side and the provider's side must differ", "")
+	}
+	return m
+}
+
+// mainLater notes what is set and not yet active.
+func mainLater(m *Main, got given) {
+	if v, ok := got["dns"]; ok && m.DNS == DNSSecure {
+		v.later("addresses are learned from the answers that clients get, as with 'observe'")
+	}
+	if v, ok := got["resolver"]; ok {
+		v.later("no lookup is sent there")
+	}
+	if v, ok := got["local_dns"]; ok && m.LocalDNS {
+		v.later("clients' encrypted lookups are not refused")
+	}
+	if v, ok := got["metrics_listen"]; ok {
+		v.later("metrics are on the control socket only")
+	}
+}
+
+// maskField takes a mark mask.
+func maskField(name string, dst *owned.Mask) field {
+	return field{name: name, set: func(v value) {
+		n, err := strconv.ParseUint(v.text, 0, 32)
+		if err != nil {
+			v.fail("is not a number of 32 bits", fmt.Sprintf("write it like the default, %#010x", uint32(owned.DefaultMask)))
+			return
+		}
+		if err := owned.Mask(n).Validate(); err != nil {
+			v.fail("cannot be used: "+err.Error(), fmt.Sprintf("the default is %#010x", uint32(owned.DefaultMask)))
+			return
+		}
+		*dst = owned.Mask(n)
+	}}
+}
+
+// levelField takes a log level.
+func levelField(name string, dst *slog.Level) field {
+	levels := map[string]slog.Level{
+		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
+	}
+	var word string
+	choice := choiceField(name, &word, "debug", "info", "warn", "error")
+	return field{name: name, set: func(v value) {
+		if choice.set(v); word != "" {
+			*dst = levels[word]
+		}
+	}}
+}
