@@ -190,6 +190,9 @@ func (l *Lab) steps() []step {
 	return []step{
 		{"making hosts: " + strings.Join(Hosts(), ", "), l.makeHosts},
 		{"laying cables", l.connectHosts},
+		{"loading firewalls and counters", l.raiseFirewalls},
+		{"making names and certificates, starting servers", l.raiseServers},
+		{"checking from " + Client + " over IPv4 and IPv6", l.check},
 	}
 }
 
@@ -257,22 +260,4 @@ func (l *Lab) letGo() {
 		_ = h.cmd.Process.Release()
 	}
 	l.hosts = nil
-}
-
-// end kills a process and waits until it has gone.
-func (p process) end() error {
-	if !p.alive() {
-		return nil
-	}
-	if proc, err := os.FindProcess(p.PID); err == nil && p.alive() {
-		_ = proc.Kill()
-	}
-	deadline := time.Now().Add(10 * time.Second)
-	for p.alive() {
-		if time.Now().After(deadline) {
-			return fmt.Errorf("process %d does not end", p.PID)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
-	return nil
 }

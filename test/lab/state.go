@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,6 +16,9 @@ import (
 // stateDirName is the directory under the run-time directory that holds one
 // file a lab. It exists only while there is a lab.
 const stateDirName = "routerd-lab"
+
+// endTimeout bounds the wait for a killed process.
+const endTimeout = 10 * time.Second
 
 // state is what another process needs to use or end a lab.
 type state struct {
@@ -133,4 +137,34 @@ func statFields(pid int) ([]string, error) {
 		return nil, fmt.Errorf("read process %d: %d fields", pid, len(fields))
 	}
 	return fields, nil
+}
+
+// end kills a process and waits until it has gone with all of its threads and,
+// being PID 1 of a host, with everything in the host.
+func (p process) end() error {
+	fd, err := unix.PidfdOpen(p.PID, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("open process %d: %w", p.PID, err)
+	}
+	defer unix.Close(fd)
+	if !p.alive() { // the number may be another process's by now
+		return nil
+	}
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("kill process %d: %w", p.PID, err)
+	}
+	deadline := time.Now().Add(endTimeout)
+	for time.Now().Before(deadline) {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(endTimeout.Milliseconds()))
+		if n > 0 {
+			return nil
+		}
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("wait for process %d: %w", p.PID, err)
+		}
+	}
+	return fmt.Errorf("process %d does not end", p.PID)
 }

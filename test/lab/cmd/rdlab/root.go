@@ -26,7 +26,8 @@ of it touches the machine's own network. docs/lab.md has a drawing.`,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(upCommand(), downCommand(), execCommand(), shellCommand(), statusCommand(), holdCommand())
+	root.AddCommand(upCommand(), downCommand(), execCommand(), shellCommand(), statusCommand(),
+		namesCommand(), countsCommand(), clientCommand(), holdCommand(), wireguardCommand(), serveCommand())
 	return root
 }
 
