@@ -190,6 +190,8 @@ func parseClient(s string) (Client, error) {
 	switch {
 	case err != nil:
 		return Client{}, errors.New("is not an address, a network or a MAC address, such as 192.168.1.40, 192.168.2.0/24 or 02:00:00:aa:bb:cc")
+	case p.Addr().Is4In6():
+		return Client{}, errors.New("is an IPv4 network written as IPv6: write it like 192.168.2.0/24")
 	case p.Masked() != p:
 		return Client{}, fmt.Errorf("is an address with a network's length: write %s for that client or %s for the network", p.Addr(), p.Masked())
 	}

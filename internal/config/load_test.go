@@ -1,0 +1,279 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/routerd/routerd/internal/catalogue"
+)
+
+// all is the interface that users rely on: every option of every section.
+const all = `
+config routerd 'main'
+	option enabled '0'
+	list lan 'lan'
+	list lan 'br-guest'
+	option wan 'pppoe-wan'
+	option own_traffic 'no'
+	option dns 'observe'
+	list resolver 'https://1.1.1.1/dns-query'
+	list resolver 'tls://dns.example:853'
+	list resolver 'udp://[2001:db8::53]'
+	list resolver 'tcp://9.9.9.9:53'
+	option local_dns 'off'
+	option ipv6 'false'
+	option mark_mask '0x00f00000'
+	option max_addresses '4096'
+	option log_level 'debug'
+	option metrics_listen '[::1]:9640'
+
+config tunnel 'inline'
+	option private_key 'secret'
+	list address '10.9.0.2/24'
+	list address 'fd00::2'
+	option mtu '1380'
+	option public_key 'pub'
+	option preshared_key 'psk'
+	option endpoint 'vpn.example.net:51820'
+	option persistent_keepalive '25'
+	option backend 'userspace'
+	option standby '1'
+
+config tunnel 'home'
+	option enabled 'disabled'
+	option type 'wireguard'
+	option config '/etc/routerd/home.conf'
+	option backend 'kernel'
+	option priority '5'
+
+config tunnel 'other'
+	option type 'interface'
+	option device 'awg0'
+	option priority '5'
+
+config destination 'exchanges'
+	option enabled '1'
+	option label 'Биржи'
+	list service 'binance'
+	list category 'exchange'
+	list domain 'Example.org'
+	list domain 'full:api.example.net'
+	list address '203.0.113.0/24'
+	list address '2001:db8::1'
+	list file '/etc/routerd/good.list'
+	option policy 'auto'
+	list tunnel 'other'
+	list tunnel 'home'
+	option fallback 'direct'
+	list client '192.168.1.40'
+	list client '192.168.2.0/24'
+	list client '02:00:00:AA:bb:cc'
+	list exclude_client '192.168.2.9'
+	list check 'https://api.example.org/ping?x=1'
+	list check 'http://example.org'
+	list check 'tls://example.org'
+	list check 'tcp://example.org:443'
+	list check 'stratum+tcp://pool.example.org:3333'
+	list check 'stratum+ssl://pool.example.org:443'
+	option check_interval '120'
+
+config destination 'rest'
+	option enabled '0'
+	option domain 'example.com'
+
+config list 'community'
+	option url 'https://lists.example/crypto.txt'
+	option format 'hosts'
+	option destination 'exchanges'
+	option interval '3600'
+
+config list 'local'
+	option url 'file:///etc/routerd/x.list'
+	option destination 'rest'
+`
+
+func TestParseReadsEveryOption(t *testing.T) {
+	got, _ := told(t, all)
+	suffix := func(name string) catalogue.Rule { return catalogue.Rule{Kind: catalogue.RuleSuffix, Name: name} }
+	client := func(s string) Client { return Client{Prefix: netip.MustParsePrefix(s)} }
+	want := &Config{
+		Main: Main{
+			LAN: []string{"lan", "br-guest"}, WAN: "pppoe-wan", DNS: DNSObserve,
+			Resolvers: []string{"https://1.1.1.1/dns-query", "tls://dns.example:853", "udp://[2001:db8::53]", "tcp://9.9.9.9:53"},
+			MarkMask:  0x00f00000, MaxAddresses: 4096, LogLevel: slog.LevelDebug, MetricsListen: "[::1]:9640",
+		},
+		Tunnels: []Tunnel{
+			{Name: "home", Type: TunnelWireGuard, File: "/etc/routerd/home.conf", Backend: BackendKernel, Priority: 5},
+			{Name: "other", Enabled: true, Type: TunnelInterface, Device: "awg0", Backend: BackendAuto, Priority: 5},
+			{
+				Name: "inline", Enabled: true, Type: TunnelWireGuard, Backend: BackendUserspace, Priority: 10, Standby: true,
+				WireGuard: WireGuard{
+					PrivateKey: "secret", PublicKey: "pub", PresharedKey: "psk", Endpoint: "vpn.example.net:51820",
+					Addresses: []netip.Prefix{netip.MustParsePrefix("10.9.0.2/24"), netip.MustParsePrefix("fd00::2/128")},
+					MTU:       1380, PersistentKeepalive: 25 * time.Second,
+				},
+			},
+		},
+		Destinations: []Destination{
+			{
+				Name: "exchanges", Enabled: true, Label: "Биржи", Services: []string{"binance"},
+				Categories: []catalogue.Category{catalogue.CategoryExchange},
+				Rules: []catalogue.Rule{
+					suffix("example.org"),
+					{Kind: catalogue.RuleFull, Name: "api.example.net"},
+					{Kind: catalogue.RuleAddress, Prefix: netip.MustParsePrefix("203.0.113.0/24")},
+					{Kind: catalogue.RuleAddress, Prefix: netip.MustParsePrefix("2001:db8::1/128")},
+				},
+				Files: []string{"/etc/routerd/good.list"}, Policy: PolicyAuto, Tunnels: []string{"other", "home"},
+				Fallback:       FallbackDirect,
+				Clients:        []Client{client("192.168.1.40/32"), client("192.168.2.0/24"), {MAC: [6]byte{2, 0, 0, 0xaa, 0xbb, 0xcc}}},
+				ExcludeClients: []Client{client("192.168.2.9/32")},
+				Checks: []string{
+					"https://api.example.org/ping?x=1", "http://example.org", "tls://example.org", "tcp://example.org:443",
+					"stratum+tcp://pool.example.org:3333", "stratum+ssl://pool.example.org:443",
+				},
+				CheckInterval: 2 * time.Minute,
+			},
+			{
+				Name: "rest", Label: "rest", Rules: []catalogue.Rule{suffix("example.com")},
+				Policy: PolicyTunnel, Fallback: FallbackBlock, CheckInterval: time.Minute,
+			},
+		},
+		Lists: []List{
+			{Name: "community", URL: "https://lists.example/crypto.txt", Format: "hosts", Destination: "exchanges", Interval: time.Hour},
+			{Name: "local", URL: "file:///etc/routerd/x.list", Format: "auto", Destination: "rest", Interval: 24 * time.Hour},
+		},
+	}
+	if d := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{})); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestParseFillsInDefaults(t *testing.T) {
+	want := Main{
+		Enabled: true, LAN: []string{"lan"}, OwnTraffic: true, DNS: DNSSecure,
+		Resolvers: []string{"https://1.1.1.1/dns-query"}, LocalDNS: true, IPv6: true,
+		MarkMask: 0x0f000000, MaxAddresses: 16384,
+	}
+	for _, text := range []string{"", "config routerd 'main'\n", "config routerd 'main'\n\toption wan ''\n\toption metrics_listen ''\n"} {
+		c, notes := told(t, text)
+		if d := cmp.Diff(want, c.Main); d != "" {
+			t.Errorf("%q: %s", text, d)
+		}
+		if (text == "") != (len(notes) > 0) {
+			t.Errorf("%q: %q", text, notes)
+		}
+	}
+}
+
+func TestParseNotesWhatIsNotYetActive(t *testing.T) {
+	const later = "is accepted, but not yet active in this version: "
+	text := strings.NewReplacer("dns 'observe'", "dns 'secure'", "local_dns 'off'", "local_dns '1'").Replace(all)
+	_, got := told(t, text)
+	want := []string{
+		`note: line 8, section main, option dns, value "secure": ` + later + `addresses are learned from the answers that clients get, as with 'observe'`,
+		`note: line 9, section main, option resolver, value "https://1.1.1.1/dns-query": ` + later + `no lookup is sent there`,
+		`note: line 13, section main, option local_dns, value "1": ` + later + `clients' encrypted lookups are not refused`,
+		`note: line 18, section main, option metrics_listen, value "[::1]:9640": ` + later + `metrics are on the control socket only`,
+		`note: line 30, section inline, option standby, value "1": ` + later + `tunnels are all kept up alike`,
+		`note: line 54, section exchanges, option policy, value "auto": ` + later + `no check chooses between the direct path and a tunnel`,
+		`note: line 56, section exchanges, option tunnel, value "home": is a tunnel that is disabled`,
+		`note: line 62, section exchanges, option check, value "https://api.example.org/ping?x=1": ` + later + `no check runs`,
+		`note: line 68, section exchanges, option check_interval, value "120": ` + later + `no check runs`,
+		`note: line 74, section community: lists are accepted, but not yet active in this version: nothing is fetched`,
+		`note: line 80, section local: lists are accepted, but not yet active in this version: nothing is fetched`,
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestLoadReadsTheFile(t *testing.T) {
+	list := filepath.Join(t.TempDir(), "my.list")
+	if err := os.WriteFile(list, []byte("example.org\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	path := settings(t, "config routerd main\nconfig destination d\n\tlist file '"+list+"'\n\toption policy direct\n")
+	c, problems, err := Load(path)
+	if err != nil || len(problems) > 0 || len(c.Destinations) != 1 || c.Destinations[0].Files[0] != list {
+		t.Errorf("load: %+v, %v, %v", c, problems, err)
+	}
+}
+
+func TestLoadSaysWhatIsWrongWithTheFile(t *testing.T) {
+	if c, problems, err := Load(filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrInvalid) || c != nil || problems != nil {
+		t.Errorf("load without a file: %v, %v, %v", c, problems, err)
+	}
+	path := settings(t, "config routerd main\n\toption wan 'x\n")
+	c, problems, err := Load(path)
+	if !errors.Is(err, ErrInvalid) || c != nil || len(problems) != 1 {
+		t.Fatalf("load of a broken file: %v, %v, %v", c, problems, err)
+	}
+	if d := cmp.Diff("error: line 2: column 13: no ' closes the one that opens here", problems[0].String()); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff(path+": settings are not valid: line 2: column 13: no ' closes the one that opens here", err.Error()); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestErrorCountsAndNamesTheFirst(t *testing.T) {
+	_, _, err := Parse("f", []byte("config routerd main\n\toption ipv6 2\n\toption wan a/b\n"), testEnv(t, nil))
+	const want = `f: settings are not valid: 2 errors, the first: line 2, section main, option ipv6, value "2": is neither 1 (yes) nor 0 (no)`
+	if err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+}
+
+func TestDefaultIsValidAndAsWritten(t *testing.T) {
+	golden, err := os.ReadFile("testdata/default.uci")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(golden), string(Default())); d != "" {
+		t.Fatal(d)
+	}
+	c, notes := told(t, string(golden))
+	if len(c.Tunnels) > 0 || len(c.Lists) > 0 || len(c.Destinations) != 3 {
+		t.Fatalf("%+v", c)
+	}
+	ex, pools, services := c.Destinations[0], c.Destinations[1], c.Destinations[2]
+	if ex.Name != "exchanges" || ex.Policy != PolicyTunnel || ex.Fallback != FallbackBlock || ex.Categories[0] != catalogue.CategoryExchange {
+		t.Errorf("%+v", ex)
+	}
+	if pools.Name != "pools" || pools.Policy != PolicyAuto || pools.Categories[0] != catalogue.CategoryPool {
+		t.Errorf("%+v", pools)
+	}
+	if services.Name != "services" || services.Policy != PolicyAuto || len(services.Categories) != 3 {
+		t.Errorf("%+v", services)
+	}
+	if d := cmp.Diff(defaultMain(), c.Main); d != "" {
+		t.Errorf("the text and the defaults differ: %s", d)
+	}
+	if n := len(notes); n != 6 || !strings.Contains(notes[3], "policy is tunnel and no enabled tunnel is there to use: its connections are blocked") {
+		t.Errorf("%q", notes)
+	}
+}
+
+func TestNearestSuggestsOnlyWhatIsNear(t *testing.T) {
+	names := []string{"enabled", "exclude_client", "client", "check", "check_interval"}
+	for wrong, want := range map[string]string{
+		"enable": "enabled", "enbaled": "enabled", "Enabled": "enabled", "clients": "client",
+		"excludeclient": "exclude_client", "chekc": "check", "x": "", "label": "", "": "",
+		strings.Repeat("enabled", 20): "",
+	} {
+		if got := nearest(wrong, names); got != want {
+			t.Errorf("nearest to %q is %q, want %q", wrong, got, want)
+		}
+	}
+}
