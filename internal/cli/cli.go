@@ -129,7 +129,9 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 the daemon does not run.`,
 	root.SetHelpCommand(a.helpCommand())
 	root.AddCommand(
 		a.runCommand(), a.statusCommand(), a.whyCommand(), a.flowsCommand(), a.eventsCommand(),
-		a.catalogueCommand(), a.reloadCommand(), a.cleanupCommand(), a.doctorCommand(), a.versionCommand(),
+		a.addCommand(), a.removeCommand(), a.catalogueCommand(), a.tunnelCommand(),
+		a.validateCommand(), a.reloadCommand(), a.cleanupCommand(), a.doctorCommand(),
+		a.versionCommand(), a.wireguardCommand(),
 	)
 	return root
 }
@@ -141,7 +143,8 @@ func (a *app) unknown(cmd *cobra.Command, args []string) error {
 		_ = cmd.Help()
 		return silent{exitUsage}
 	}
-	text := fmt.Sprintf("there is no command %q", args[0])
+	path := strings.TrimPrefix(cmd.CommandPath()+" "+args[0], cmd.Root().Name()+" ")
+	text := fmt.Sprintf("there is no command %q", path)
 	cmd.SuggestionsMinimumDistance = 2
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		text += fmt.Sprintf("; did you mean %q?", near[0])

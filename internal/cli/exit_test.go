@@ -43,6 +43,16 @@ func TestWrongUsageEndsWith2AndPointsToHelp(t *testing.T) {
 		{"why example.org --client laptop", `client "laptop" is not`},
 		{"run --log-level loud", "debug, info, warn or error"},
 		{"run --log-level info+2", "debug, info, warn or error"},
+		{"add example.org", "\"to\" not set"},
+		{"add a..b --to exchanges", "rule \"a..b\""},
+		{"remove", "Try `routerd remove --help`."},
+		{"tunnel", "Available Commands"},
+		{"tunnel imprt", `there is no command "tunnel imprt"; did you mean "import"?`},
+		{"tunnel import home", "Try `routerd tunnel import --help`."},
+		{"tunnel import ../evil x.conf", "1 to 12 of a-z, 0-9 and _"},
+		{"tunnel import Home x.conf", "1 to 12 of a-z, 0-9 and _"},
+		{"tunnel import thirteen_long x.conf", "1 to 12 of a-z, 0-9 and _"},
+		{"wireguard", "\"device\" not set"},
 		{"help frobnicate", `there is no command "frobnicate"`},
 		{"completion bash", "there is no command"},
 	} {
@@ -122,7 +132,8 @@ func TestEveryCommandHasHelpWithAnExample(t *testing.T) {
 // flag that each must take.
 const documented = `run:config run:socket run:state-dir run:bpf-dir run:log-level status:json why:json why:client
 	catalogue:json flows:json flows:follow events:json events:follow doctor:json doctor:config
-	reload:socket cleanup:state-dir cleanup:bpf-dir version:help`
+	add:to add:config add:socket remove:config tunnel/import:config tunnel/import:socket tunnel/list:config
+	validate:config reload:socket cleanup:state-dir cleanup:bpf-dir version:help`
 
 func TestDocumentedCommandsAndFlagsExist(t *testing.T) {
 	root := testApp("", &strings.Builder{}, &strings.Builder{}).root()

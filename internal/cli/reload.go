@@ -70,6 +70,9 @@ func (a *app) printProblems(problems []control.Problem) error {
 // problemLines writes where a problem is, and below it what is wrong.
 func problemLines(p control.Problem, width int) []string {
 	var where []string
+	if p.Line > 0 {
+		where = append(where, fmt.Sprintf("line %d", p.Line))
+	}
 	if p.Section != "" {
 		where = append(where, "section "+p.Section)
 	}
@@ -79,9 +82,13 @@ func problemLines(p control.Problem, width int) []string {
 	if p.Value != "" {
 		where = append(where, fmt.Sprintf("value %q", p.Value))
 	}
+	what := p.Text
+	if p.Mend != "" {
+		what += "; " + p.Mend
+	}
 	if len(where) == 0 {
-		return wrap(clean(p.Level+": "+p.Text), "", width)
+		return wrap(clean(p.Level+": "+what), "", width)
 	}
 	lines := wrap(clean(p.Level+": "+strings.Join(where, ", ")), "", width)
-	return append(lines, wrap(clean(p.Text), "    ", width)...)
+	return append(lines, wrap(clean(what), "    ", width)...)
 }

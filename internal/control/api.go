@@ -164,11 +164,13 @@ const (
 	LevelError   = "error"
 )
 
-// Problem is one fault or note about the settings.
+// Problem is one fault or note about the settings. It never holds a key.
 type Problem struct {
 	Level   string `json:"level"` // error, note
 	Section string `json:"section"`
 	Option  string `json:"option"`
 	Value   string `json:"value"`
-	Text    string `json:"text"`
+	Text    string `json:"text"` // what is wrong and what is allowed
+	Mend    string `json:"mend"` // what to do; "" where Text says it all
+	Line    int    `json:"line"` // of the file; 0: none
 }
