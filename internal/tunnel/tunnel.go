@@ -55,4 +55,5 @@ type State struct {
 	Endpoints     []netip.AddrPort // of the peers, as resolved now
 	IPv4, IPv6    bool             // families the device can carry (address and allowed-ips)
 	MTU           int
+	Index         int // of the device; another number is another device, whose routes are gone; 0: no device
 }

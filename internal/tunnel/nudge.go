@@ -1,0 +1,109 @@
+package tunnel
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// nudge sends one empty datagram into a tunnel. WireGuard obliges the peer to
+// answer data within KEEPALIVE_TIMEOUT, if only with an empty keepalive, so that
+// nothing behind the peer has to answer and no ping has to be allowed. The
+// hop limit of 1 keeps the datagram from going further than the peer.
+func nudge(device string, to netip.Addr) error {
+	d := net.Dialer{Timeout: time.Second, Control: func(_, _ string, c syscall.RawConn) error {
+		var serr error
+		err := c.Control(func(fd uintptr) { serr = bindForNudge(int(fd), device, to.Is6()) })
+		if err != nil {
+			return err
+		}
+		return serr
+	}}
+	host := to
+	if to.IsMulticast() {
+		host = to.WithZone(device)
+	}
+	const discard = 9 // RFC 863
+	c, err := d.DialContext(context.Background(), "udp", netip.AddrPortFrom(host, discard).String())
+	if err != nil {
+		return fmt.Errorf("nudge peer through %s: %w", device, err)
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte{0}); err != nil {
+		return fmt.Errorf("nudge peer through %s: %w", device, err)
+	}
+	return nil
+}
+
+func bindForNudge(fd int, device string, v6 bool) error {
+	if err := unix.BindToDevice(fd, device); err != nil {
+		return err
+	}
+	if v6 {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS, 1); err != nil {
+			return err
+		}
+		return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, 1)
+	}
+	return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TTL, 1)
+}
+
+// nudgeTarget picks an address that WireGuard sends to a peer: a neighbour of
+// the device's own address where the peer takes that, else the first of what it
+// takes. It is not valid where nothing suits: then only keepalives tell.
+func nudgeTarget(addresses, allowed []netip.Prefix) netip.Addr {
+	takes := func(a netip.Addr) bool {
+		return a.IsValid() && slices.ContainsFunc(allowed, func(p netip.Prefix) bool { return p.Contains(a) })
+	}
+	for _, own := range addresses {
+		if neighbour := neighbourOf(own); takes(neighbour) {
+			return neighbour
+		}
+	}
+	for _, p := range allowed {
+		first := p.Addr()
+		if p.Bits() < p.Addr().BitLen() {
+			first = first.Next()
+		}
+		usable := isIPv4(p) && p.Bits() > 8 && slices.ContainsFunc(addresses, isIPv4)
+		if usable && !slices.ContainsFunc(addresses, func(own netip.Prefix) bool { return own.Addr() == first }) {
+			return first
+		}
+	}
+	// Every device has a route to all its neighbours, of which the peer is one.
+	if all := netip.MustParseAddr("ff02::1"); takes(all) && slices.ContainsFunc(addresses, isIPv6) {
+		return all
+	}
+	return netip.Addr{}
+}
+
+// neighbourOf is another address of the smallest network around an own IPv4
+// address. In IPv6 the kernel wants a route, which a /128 has not.
+func neighbourOf(own netip.Prefix) netip.Addr {
+	if isIPv4(own) {
+		// Network and broadcast addresses take no datagram.
+		host := uint32(1)<<(32-min(own.Bits(), 31)) - 1
+		for flip := uint32(1); flip <= 3; flip++ {
+			raw := own.Addr().As4()
+			n := binary.BigEndian.Uint32(raw[:]) ^ flip
+			if own.Bits() < 31 && (n&host == 0 || n&host == host) {
+				continue
+			}
+			binary.BigEndian.PutUint32(raw[:], n)
+			return netip.AddrFrom4(raw)
+		}
+	}
+	if own.Bits() == 128 {
+		return netip.Addr{}
+	}
+	raw := own.Addr().As16()
+	raw[15] ^= 1
+	return netip.AddrFrom16(raw)
+}

@@ -1,0 +1,353 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+	"golang.zx2c4.com/wireguard/wgctrl"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/routerd/routerd/internal/config"
+)
+
+// tunnel is one tunnel with what is known of it. Everything is guarded by
+// Manager.mu.
+type tunnel struct {
+	spec    Spec
+	state   State
+	peers   map[wgtypes.Key]*peer
+	index   int  // of the device that is known
+	settled bool // addresses, MTU and peers are as they shall be
+	// fresh is set while the device may still have endpoints of other settings.
+	fresh   bool
+	lastErr string
+
+	child   *child    // the process this manager started and has not reaped
+	crashes int       // starts in a row that did not last
+	retryAt time.Time // no start before
+
+	call       chan struct{} // closed when a call to the device returned; nil: none runs
+	hangsSince time.Time     // since when that call has not returned
+}
+
+// peer is what is known of one peer.
+type peer struct {
+	track    track
+	endpoint netip.AddrPort // as the device has it
+	movedAt  time.Time      // when this manager set the endpoint last, or saw it first
+	nudgedAt time.Time
+}
+
+var (
+	// errStarting is returned while a userspace process is on its way up.
+	errStarting = errors.New("the userspace WireGuard process is starting")
+	errHangs    = errors.New("the WireGuard device does not answer")
+)
+
+const (
+	// steady is how long a process must have run for its end not to count as
+	// another crash in a row.
+	steady      = time.Minute
+	maxRestart  = 30 * time.Second
+	callTime    = 2 * time.Second
+	killHanging = 30 * time.Second
+)
+
+// adopt takes a spec over.
+func (t *tunnel) adopt(spec Spec) {
+	if t.spec.Device == "" || !t.spec.Settings.Equal(spec.Settings) {
+		t.fresh = true
+	}
+	t.spec = spec
+	t.settled = false
+	t.state.Name, t.state.Device = spec.Name, spec.Device
+}
+
+// firstTime says whether an error is news.
+func (t *tunnel) firstTime(err error) bool {
+	news := err.Error() != t.lastErr
+	t.lastErr = err.Error()
+	return news && !errors.Is(err, errStarting)
+}
+
+// fail makes err the tunnel's state.
+func (t *tunnel) fail(err error) error {
+	t.state.Health, t.state.Reason = Down, err.Error()
+	if errors.Is(err, errStarting) {
+		t.state.Health = Connecting
+	}
+	t.state.Addresses, t.state.IPv4, t.state.IPv6 = nil, false, false
+	t.state.Index = 0
+	return err
+}
+
+// step moves one tunnel towards its spec as far as that goes without waiting,
+// and measures it. The error is the tunnel's Reason too.
+func (m *Manager) step(ctx context.Context, t *tunnel) error {
+	now := m.opts.Clock()
+	if t.spec.Type == config.TunnelInterface {
+		return m.stepInterface(t, now)
+	}
+	link, err := m.device(ctx, t, now)
+	if err != nil {
+		return t.fail(err)
+	}
+	if t.index != link.Attrs().Index {
+		t.index, t.settled, t.fresh = link.Attrs().Index, false, true
+		clear(t.peers)
+	}
+	t.state.Backend = backendOf(link)
+	dev, err := m.read(t, now)
+	if err != nil {
+		return t.fail(m.unreadable(ctx, t, link, err, now))
+	}
+	if err := m.settle(t, link, dev, now); err != nil {
+		return t.fail(err)
+	}
+	t.lastErr = ""
+	m.measure(t, dev, now)
+	return nil
+}
+
+// device finds or makes the device.
+func (m *Manager) device(ctx context.Context, t *tunnel, now time.Time) (netlink.Link, error) {
+	link, err := linkByName(t.spec.Device)
+	if err != nil {
+		return nil, err
+	}
+	if link != nil && !suits(link, t.spec.Backend) {
+		if backendOf(link) == "" {
+			return nil, fmt.Errorf("device %s exists and is a %s device, not routerd's: rename or remove it", t.spec.Device, link.Type())
+		}
+		m.log.Info("replacing tunnel device", "tunnel", t.spec.Name, "device", t.spec.Device, "backend", t.spec.Backend)
+		if err := m.discard(ctx, t, link); err != nil {
+			return nil, err
+		}
+		link = nil
+	}
+	if link != nil {
+		return link, nil
+	}
+	if t.child == nil && t.spec.Backend != config.BackendUserspace {
+		err := addKernelDevice(t.spec.Device)
+		if err == nil {
+			return linkByMade(t.spec.Device)
+		}
+		if !errors.Is(err, errNoModule) || t.spec.Backend == config.BackendKernel {
+			return nil, err
+		}
+	}
+	return nil, m.start(t, now)
+}
+
+// linkByMade finds a device that was made just now.
+func linkByMade(name string) (netlink.Link, error) {
+	link, err := linkByName(name)
+	if err == nil && link == nil {
+		err = fmt.Errorf("device %s vanished", name)
+	}
+	return link, err
+}
+
+// suits says whether an existing device is of the wanted backend.
+func suits(link netlink.Link, want config.Backend) bool {
+	switch backendOf(link) {
+	case BackendKernel:
+		return want != config.BackendUserspace
+	case BackendUserspace:
+		return want != config.BackendKernel
+	}
+	return false
+}
+
+// discard removes a device and its process.
+func (m *Manager) discard(ctx context.Context, t *tunnel, link netlink.Link) error {
+	if err := removeLink(link); err != nil {
+		return err
+	}
+	if backendOf(link) != BackendUserspace {
+		return nil
+	}
+	if err := m.stopProcess(ctx, t.spec.Device); err != nil {
+		return err
+	}
+	if t.child != nil {
+		_, _ = t.child.ended()
+		t.child = nil
+	}
+	return nil
+}
+
+// start starts the userspace process, unless it is on its way or crashed too
+// recently. It returns errStarting while that goes well.
+func (m *Manager) start(t *tunnel, now time.Time) error {
+	if t.child != nil {
+		why, ended := t.child.ended()
+		if !ended {
+			return errStarting
+		}
+		err := fmt.Errorf("the userspace WireGuard process %s", why)
+		if now.Sub(t.child.started) >= steady {
+			t.crashes = 0
+		}
+		t.child = nil
+		t.retryAt = now
+		if t.crashes > 0 {
+			t.retryAt = now.Add(backoff(time.Second, maxRestart, t.crashes-1))
+		}
+		t.crashes++
+		m.log.Warn("userspace WireGuard process ended", "tunnel", t.spec.Name, "reason", why)
+		return err
+	}
+	if now.Before(t.retryAt) {
+		return errors.New(t.state.Reason)
+	}
+	c, err := m.startProcess(t.spec.Device, now)
+	if err != nil {
+		t.retryAt = now.Add(backoff(time.Second, maxRestart, t.crashes))
+		t.crashes++
+		return err
+	}
+	m.log.Info("userspace WireGuard process started", "tunnel", t.spec.Name, "device", t.spec.Device, "pid", c.pid)
+	t.child = c
+	return errStarting
+}
+
+// unreadable says what it means that a device exists and cannot be read, and
+// makes room for a new one where that helps.
+func (m *Manager) unreadable(ctx context.Context, t *tunnel, link netlink.Link, err error, now time.Time) error {
+	userspace := backendOf(link) == BackendUserspace
+	switch {
+	case errors.Is(err, errHangs) && userspace && now.Sub(t.hangsSince) >= killHanging:
+		m.log.Warn("userspace WireGuard process hangs and is replaced", "tunnel", t.spec.Name)
+	case errors.Is(err, errHangs):
+		return err
+	case userspace && t.child != nil && now.Sub(t.child.started) < m.opts.StartTime:
+		return errStarting // the device is there before the socket
+	case userspace && (errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED)):
+		m.log.Warn("userspace WireGuard process has no socket and is replaced", "tunnel", t.spec.Name)
+	default:
+		return fmt.Errorf("read WireGuard device %s: %w", t.spec.Device, err)
+	}
+	return errors.Join(err, m.discard(ctx, t, link))
+}
+
+// read asks the device how it is.
+func (m *Manager) read(t *tunnel, now time.Time) (dev *wgtypes.Device, err error) {
+	result := make(chan *wgtypes.Device, 1)
+	err = t.with(now, func(c *wgctrl.Client) error {
+		d, err := c.Device(t.spec.Device)
+		result <- d
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return <-result, nil
+}
+
+// configure tells the device something.
+func (m *Manager) configure(t *tunnel, c wgtypes.Config, now time.Time) error {
+	err := t.with(now, func(client *wgctrl.Client) error { return client.ConfigureDevice(t.spec.Device, c) })
+	if err != nil {
+		return fmt.Errorf("configure WireGuard device %s: %w", t.spec.Device, err)
+	}
+	return nil
+}
+
+// with calls f in a goroutine of its own, for a userspace process that hangs
+// would keep its caller for ever. While one call has not returned there is no
+// other; it returns at the latest when the process is killed. The client is a
+// new one each time, because it looks for the kernel module only once.
+func (t *tunnel) with(now time.Time, f func(*wgctrl.Client) error) error {
+	if t.call != nil {
+		select {
+		case <-t.call:
+			t.call = nil
+		default:
+			return errHangs
+		}
+	}
+	done, returned := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(returned)
+		client, err := wgctrl.New()
+		if err != nil {
+			done <- fmt.Errorf("open WireGuard control: %w", err)
+			return
+		}
+		defer client.Close()
+		done <- f(client)
+	}()
+	timer := time.NewTimer(callTime)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+		t.call, t.hangsSince = returned, now
+		return errHangs
+	}
+}
+
+// settle makes the device's settings those of the spec.
+func (m *Manager) settle(t *tunnel, link netlink.Link, dev *wgtypes.Device, now time.Time) error {
+	start := map[wgtypes.Key]netip.AddrPort{}
+	for _, p := range t.spec.Settings.Peers {
+		if cands := m.candidates(p); len(cands) > 0 {
+			start[p.PublicKey] = cands[0]
+		}
+	}
+	c := differ(dev, t.spec.Settings, t.spec.Mark, start)
+	if c.any {
+		if err := m.configure(t, c.config, now); err != nil {
+			return err
+		}
+		for key := range c.rekeys {
+			if p := t.peers[key]; p != nil {
+				p.track, p.nudgedAt = p.track.forget(now), time.Time{}
+			}
+		}
+		again, err := m.read(t, now)
+		if err != nil {
+			return fmt.Errorf("read WireGuard device %s: %w", t.spec.Device, err)
+		}
+		*dev = *again
+	}
+	if t.settled && link.Attrs().RawFlags&unix.IFF_UP != 0 {
+		return nil
+	}
+	var endpoints []netip.AddrPort
+	for _, p := range dev.Peers {
+		if e := endpointAddr(p); e.IsValid() {
+			endpoints = append(endpoints, e)
+		}
+	}
+	mtu := mtuFor(t.spec.Settings, t.spec.Mark, endpoints)
+	if err := setUpLink(link, t.spec.Settings.Addresses, mtu); err != nil {
+		return err
+	}
+	t.state.Index, t.state.MTU = link.Attrs().Index, mtu
+	t.state.Addresses = t.spec.Settings.Addresses
+	t.state.IPv4, t.state.IPv6 = families(t.spec.Settings.Addresses, dev.Peers)
+	t.settled = true
+	return nil
+}
+
+// families says which families a device can carry: it has an address of it and
+// some peer takes networks of it.
+func families(addresses []netip.Prefix, peers []wgtypes.Peer) (v4, v6 bool) {
+	for _, p := range peers {
+		allowed := prefixesOf(p.AllowedIPs)
+		v4 = v4 || slices.ContainsFunc(allowed, isIPv4)
+		v6 = v6 || slices.ContainsFunc(allowed, isIPv6)
+	}
+	return v4 && slices.ContainsFunc(addresses, isIPv4), v6 && slices.ContainsFunc(addresses, isIPv6)
+}
