@@ -186,10 +186,15 @@ func change(env Env, path string, edit func(*uci.File) error) error {
 		if bytes.Equal(before, f.Bytes()) {
 			return nil
 		}
-		if _, _, err := parse(path, f, env); err != nil {
-			return fmt.Errorf("nothing was changed: %w", err)
+		_, _, err := parse(path, f, env)
+		if err == nil {
+			return nil
 		}
-		return nil
+		// Lines are those of a file that people can look at.
+		if _, _, already := Parse(path, before, env); already != nil {
+			return fmt.Errorf("nothing was changed, there is an error already: %w", already)
+		}
+		return fmt.Errorf("nothing was changed, the result would be wrong: %w", err)
 	})
 }
 

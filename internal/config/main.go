@@ -81,11 +81,11 @@ func maskField(name string, dst *owned.Mask) field {
 	return field{name: name, set: func(v value) {
 		n, err := strconv.ParseUint(v.text, 0, 32)
 		if err != nil {
-			v.fail("is not a number of 32 bits", fmt.Sprintf("write it like the default, %#010x", uint32(owned.DefaultMask)))
+			v.fail("is not a number of 32 bits", fmt.Sprintf("write it like the default, 0x%08x", uint32(owned.DefaultMask)))
 			return
 		}
 		if err := owned.Mask(n).Validate(); err != nil {
-			v.fail("cannot be used: "+err.Error(), fmt.Sprintf("the default is %#010x", uint32(owned.DefaultMask)))
+			v.fail("cannot be used: "+err.Error(), fmt.Sprintf("the default is 0x%08x", uint32(owned.DefaultMask)))
 			return
 		}
 		*dst = owned.Mask(n)

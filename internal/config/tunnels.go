@@ -106,8 +106,12 @@ func (r *reader) wireGuardOptions(s *uci.Section, got given) {
 // checkTunnels checks tunnels against each other and section main.
 func (r *reader) checkTunnels(c *Config, sections []*uci.Section) {
 	if most := c.Main.MarkMask.Tunnels(); len(c.Tunnels) > most {
-		r.section(sections[most], fmt.Sprintf("is tunnel %d, but mark_mask %#010x can tell %d apart",
-			most+1, uint32(c.Main.MarkMask), most), "remove one, or give mark_mask four bits")
+		mend := "remove one"
+		if most < owned.DefaultMask.Tunnels() {
+			mend += ", or give mark_mask four bits"
+		}
+		r.section(sections[most], fmt.Sprintf("is tunnel %d, but mark_mask 0x%08x can tell %d apart",
+			most+1, uint32(c.Main.MarkMask), most), mend)
 	}
 	owner := map[string]string{}
 	for i, t := range c.Tunnels {
