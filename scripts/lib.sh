@@ -94,11 +94,12 @@ has() {
 # (wireguard-tools would bring a kernel) and without their services: none is
 # started, none of the new ones is left enabled for the next boot.
 apt_install() {
-  local before log
+  local before had log new
   command -v apt-get >/dev/null || die "these Debian packages are needed and there is no apt-get to install them: $*"
   [[ $EUID == 0 ]] || die "these Debian packages are needed, install them as root: apt-get install --no-install-recommends $*"
   say "installing $*"
   before=$(service_ports)
+  had=$(services)
   log=$(mktemp)
   if ! without_services apt_get "$@" >"$log" 2>&1; then
     tail -n 20 "$log" >&2
@@ -106,7 +107,8 @@ apt_install() {
     die "could not install: $*"
   fi
   rm -f "$log"
-  disable_units "$@"
+  mapfile -t new < <(comm -13 <(sort <<<"$had") <(services | sort))
+  disable "${new[@]}"
   [[ $(service_ports) == "$before" ]] ||
     die "installing $* left a service listening: $(service_ports | tr '\n' ' '); stop it and start again"
 }
@@ -131,12 +133,21 @@ without_services() (
   "$@"
 )
 
-# disable_units keeps the services of packages from starting at the next boot.
-disable_units() {
-  local unit
-  command -v systemctl >/dev/null || return 0
-  dpkg -L "$@" 2>/dev/null | sed -n 's|.*/systemd/system/\([^/]*\.service\)$|\1|p' | while read -r unit; do
-    systemctl disable --quiet "$unit" 2>/dev/null || say "note: could not disable $unit"
+# services lists those services of the packages in LAB_PACKAGES that are
+# installed and would start with the machine.
+services() {
+  local name
+  for name in nginx unbound; do
+    [[ ! -e /etc/init.d/$name ]] || echo "$name"
+  done
+}
+
+# disable NAME … keeps services from starting at the next boot; update-rc.d
+# tells systemd too.
+disable() {
+  local name
+  for name in "$@"; do
+    update-rc.d "$name" disable >/dev/null || say "note: could not disable the service $name"
   done
 }
 
