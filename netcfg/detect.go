@@ -1,20 +1,24 @@
 package netcfg
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 
 	"github.com/google/nftables"
 
 	"github.com/routerd/routerd/internal/owned"
 )
 
-// legacyTables lists the tables of iptables-legacy that are in use.
-const legacyTables = "/proc/thread-self/net/ip_tables_names"
+// The tables that iptables-legacy has made in the thread's namespace.
+const (
+	legacyTables  = "/proc/thread-self/net/ip_tables_names"
+	legacyTables6 = "/proc/thread-self/net/ip6_tables_names"
+)
 
 // detect chooses the firewall that the system uses. fw4 says nftables. Tables
 // of iptables-legacy with no nftables beside them say iptables, because a rule
@@ -29,7 +33,7 @@ func detect(nft *nftFirewall, cmds iptablesCommands) (Firewall, error) {
 		others = others || c.table != owned.NFTable
 	}
 	iptables := cmds.present()
-	if iptables && !others && legacyInUse() {
+	if iptables && !others && legacyTable(IPv4, tableFilter) {
 		return IPTables, nil
 	}
 	probeErr := listErr
@@ -53,19 +57,14 @@ func (c iptablesCommands) present() bool {
 	return err == nil && restoreErr == nil
 }
 
-// legacyInUse says whether iptables-legacy filters in this namespace.
-func legacyInUse() bool {
-	f, err := os.Open(legacyTables)
-	if err != nil {
-		return false
+// legacyTable says whether iptables-legacy has made a table in this namespace.
+func legacyTable(f Family, table string) bool {
+	file := legacyTables
+	if f == IPv6 {
+		file = legacyTables6
 	}
-	defer f.Close()
-	for s := bufio.NewScanner(f); s.Scan(); {
-		if s.Text() == "filter" {
-			return true
-		}
-	}
-	return false
+	b, err := os.ReadFile(file)
+	return err == nil && slices.Contains(strings.Fields(string(b)), table)
 }
 
 // probeTable is made and removed in one batch, so nobody ever sees it.

@@ -142,7 +142,7 @@ func addrs(list ...string) []netip.Addr {
 
 func newNet(t *testing.T, opts ...Option) *Net {
 	t.Helper()
-	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	n, err := New(log, opts...)
 	if err != nil {
 		t.Fatalf("New: %v", err)

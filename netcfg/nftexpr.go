@@ -97,8 +97,8 @@ func ctDirection(dir byte) []expr.Any {
 // ctReplyNotTo matches connections whose answers go to none of addrs, which are
 // of one family: those are connections that were translated for another device.
 func ctReplyNotTo(addrs []netip.Addr) []expr.Any {
-	// The kernel reads the direction as one byte, the library writes it as the
-	// last of four.
+	// The kernel reads the direction as one byte and the library writes it as
+	// the last of four; it also logs the length once a rule, which is harmless.
 	e := []expr.Any{&expr.Ct{Key: expr.CtKeyDST, Direction: ctDirReply << 24, Register: reg}}
 	for _, a := range addrs {
 		e = append(e, neq(a.AsSlice()))

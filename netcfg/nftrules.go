@@ -15,6 +15,7 @@ import (
 // Chains of table inet routerd.
 const (
 	chainPaths   = "paths"   // accepts a marked packet that leaves by its path's device
+	chainRefuse  = "refuse"  // ends a connection so that the client learns at once
 	chainForward = "forward" // clients' packets: stale translations, then the guard
 	chainPost    = "post"    // everything that leaves: the guard for the router's own packets, MSS
 	chainPre     = "pre"     // everything that arrives: MSS
@@ -37,6 +38,7 @@ type chainSpec struct {
 func chainSpecs() []chainSpec {
 	return []chainSpec{
 		{name: chainPaths},
+		{name: chainRefuse},
 		{chainForward, nftables.ChainTypeFilter, nftables.ChainHookForward, -5},
 		{chainInput, nftables.ChainTypeFilter, nftables.ChainHookInput, -5},
 		{chainPre, nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -150},
@@ -155,19 +157,18 @@ func (rs *nftRules) stale(p Path, f Family) {
 	if len(addrs) == 0 {
 		return
 	}
-	match := concat(oif(p.Device), family(f), ctStatus(ctStatusConfirmed),
-		ctDirection(ctDirOriginal), ctReplyNotTo(addrs))
-	name := fmt.Sprintf("%s: begun elsewhere, %s", p.Name, f)
-	rs.add(chainForward, name+" TCP", match, rejectTCP())
-	rs.add(chainForward, name, match, rejectOther())
+	rs.add(chainForward, fmt.Sprintf("%s: begun elsewhere, %s", p.Name, f),
+		oif(p.Device), family(f), ctStatus(ctStatusConfirmed), ctDirection(ctDirOriginal),
+		ctReplyNotTo(addrs), jump(chainRefuse))
 }
 
 // guard is the second line of defence: whatever became of rules and routes, a
 // marked packet leaves by its path's device or not at all.
 func (rs *nftRules) guard(mask owned.Mask) {
 	rs.add(chainForward, "guard", marked(mask), jump(chainPaths))
-	rs.add(chainForward, "guard: refuse TCP", marked(mask), rejectTCP())
-	rs.add(chainForward, "guard: refuse", marked(mask), rejectOther())
+	rs.add(chainForward, "guard: refuse", marked(mask), jump(chainRefuse))
+	rs.add(chainRefuse, "TCP", rejectTCP())
+	rs.add(chainRefuse, "all others", rejectOther())
 	rs.add(chainPost, "guard: local", marked(mask), oif("lo"), accept())
 	rs.add(chainPost, "guard", marked(mask), jump(chainPaths))
 	rs.add(chainPost, "guard: drop", marked(mask), drop())
