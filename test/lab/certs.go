@@ -58,7 +58,8 @@ func certificateTemplate(name string) *x509.Certificate {
 
 // issue makes a server's certificate for names and addresses.
 func (a *authority) issue(names []string, addresses ...netip.Addr) ([]byte, error) {
-	t := certificateTemplate("")
+	// Some clients (kdig) refuse a certificate without a subject.
+	t := certificateTemplate(names[0])
 	t.DNSNames = names
 	for _, ip := range addresses {
 		t.IPAddresses = append(t.IPAddresses, net.IP(ip.AsSlice()))

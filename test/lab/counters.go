@@ -14,9 +14,9 @@ import (
 const counterSize = 65536
 
 // countingRules count, before anything else sees them, the packets that come
-// in by a device, by destination and protocol. A rule whose set is full ends
+// in by a device, by destination and protocol, up to size pairs a family. A rule whose set is full ends
 // early in the kernel; its packets then reach the counter "uncounted".
-func countingRules(device, rest string) string {
+func countingRules(device string, size int, rest string) string {
 	return fmt.Sprintf(`table inet lab
 delete table inet lab
 table inet lab {
@@ -33,7 +33,7 @@ table inet lab {
 		counter name uncounted
 	}
 %[3]s}
-`, device, counterSize, rest)
+`, device, size, rest)
 }
 
 // exitNAT is how an exit's tunnel reaches net, both families.

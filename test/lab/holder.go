@@ -38,8 +38,8 @@ type reply struct {
 
 // holder is PID 1 of a host.
 type holder struct {
-	o        HoldOptions
-	stateDir int // descriptor of the machine's state directory
+	o    HoldOptions
+	base int // descriptor of the directory that holds the machine's state directory
 
 	mu      sync.Mutex // guards daemons, held across fork
 	daemons map[int]string
@@ -81,14 +81,15 @@ func asReply(err error) reply {
 	return reply{Error: err.Error()}
 }
 
-// prepare opens the machine's state directory while it can still be seen, then
-// makes the host's file system.
+// prepare opens the way to the machine's state files while it can still be
+// seen, then makes the host's file system. It is the directory above that is
+// held: the state directory comes and goes with the labs.
 func (h *holder) prepare() error {
-	fd, err := unix.Open(h.o.StateDir, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(filepath.Dir(h.o.StateDir), unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("open state directory: %w", err)
+		return fmt.Errorf("open run-time directory: %w", err)
 	}
-	h.stateDir = fd
+	h.base = fd
 	if err := mountHost(h.o.Host); err != nil {
 		return err
 	}
@@ -173,32 +174,29 @@ func (h *holder) note(line string) {
 }
 
 // committed says whether the host shall outlive its raiser. If not, it removes
-// what the raiser could not: the state file of an attached lab and an empty
-// state directory.
+// what the raiser of an attached lab could not: the state file, and the state
+// directory with the last one.
 func (h *holder) committed() bool {
-	name := stateFile(h.o.Lab)
-	if s, err := h.readState(name); err == nil && s.ID == h.o.ID {
-		if !s.Attached {
-			return true
-		}
-		_ = unix.Unlinkat(h.stateDir, name, 0)
-	}
-	parent, err := unix.Openat(h.stateDir, "..", unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
+	dir := filepath.Base(h.o.StateDir)
+	file := filepath.Join(dir, stateFile(h.o.Lab))
+	s, err := h.readState(file)
+	if err != nil || s.ID != h.o.ID {
 		return false
 	}
-	defer unix.Close(parent)
-	// Fails while another lab's file is in it, as it should.
-	_ = unix.Unlinkat(parent, filepath.Base(h.o.StateDir), unix.AT_REMOVEDIR)
+	if !s.Attached {
+		return true
+	}
+	_ = unix.Unlinkat(h.base, file, 0)
+	_ = unix.Unlinkat(h.base, dir, unix.AT_REMOVEDIR) // fails while another lab's file is in it
 	return false
 }
 
-func (h *holder) readState(name string) (state, error) {
-	fd, err := unix.Openat(h.stateDir, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+func (h *holder) readState(file string) (state, error) {
+	fd, err := unix.Openat(h.base, file, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return state{}, fmt.Errorf("open state: %w", err)
 	}
-	f := os.NewFile(uintptr(fd), name)
+	f := os.NewFile(uintptr(fd), file)
 	defer f.Close()
 	var s state
 	if err := json.NewDecoder(f).Decode(&s); err != nil {

@@ -42,7 +42,8 @@ type Options struct {
 	Progress io.Writer `json:"-"`
 }
 
-// Lab is a lab that runs. Its methods may be used from several goroutines.
+// Lab is a lab that runs. All methods but Down may be used from several
+// goroutines at once.
 type Lab struct {
 	dir   string
 	state state
@@ -51,6 +52,9 @@ type Lab struct {
 
 // Name is the lab's name.
 func (l *Lab) Name() string { return l.state.Options.Name }
+
+// Program is the path of rdlab, whose command "client" makes traffic.
+func (l *Lab) Program() string { return l.state.Program }
 
 // Options are those the lab was raised with.
 func (l *Lab) Options() Options { return l.state.Options }
@@ -115,8 +119,6 @@ func (l *Lab) Down() error {
 	s, err := readState(l.dir, l.Name())
 	if err == nil && s.ID == l.state.ID {
 		failed = append(failed, removeState(l.dir, l.Name()))
-	} else {
-		removeEmpty(l.dir)
 	}
 	return errors.Join(failed...)
 }
@@ -138,12 +140,8 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// claim makes the state directory and refuses a name that is in use. A state
-// file whose processes have all ended (a reboot with a lasting /run) is removed.
+// claim refuses a name that is in use. A state file whose processes have all ended (a reboot with a lasting /run) is removed.
 func claim(dir, name string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("create state directory: %w", err)
-	}
 	s, err := readState(dir, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -4,34 +4,31 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Tools maps each program that a lab needs to the Debian package that has it.
 func Tools() map[string]string {
 	return map[string]string{
-		"nsenter": "util-linux", "nft": "nftables", "iptables": "iptables",
+		"nsenter": "util-linux", "ip": "iproute2", "nft": "nftables", "iptables": "iptables",
 		"dnsmasq": "dnsmasq-base", "unbound": "unbound", "nginx": "nginx-light",
 	}
 }
 
-// checkMachine names what is missing, all at once.
+// checkMachine names what is missing.
 func checkMachine() error {
 	if os.Geteuid() != 0 {
 		return errors.New("the lab needs root: it makes network, mount and PID namespaces")
 	}
-	var programs, packages []string
-	for program, pkg := range Tools() {
-		if _, err := lookPath(program); err != nil {
-			programs, packages = append(programs, program), append(packages, pkg)
-		}
-	}
-	if len(programs) > 0 {
-		return fmt.Errorf("the lab needs %s: apt-get install --no-install-recommends %s",
-			strings.Join(programs, ", "), strings.Join(packages, " "))
+	if err := missingTools(lookPath); err != nil {
+		return err
 	}
 	for _, kind := range []string{"overlay", "bpf", "tmpfs"} {
 		if err := hasFilesystem(kind); err != nil {
@@ -42,6 +39,22 @@ func checkMachine() error {
 		return fmt.Errorf("the lab needs /dev/net/tun (kernel module tun): %w", err)
 	}
 	return nil
+}
+
+// missingTools names every program of Tools that find does not find, and the
+// packages that have them.
+func missingTools(find func(program string) (string, error)) error {
+	var programs, packages []string
+	for _, program := range slices.Sorted(maps.Keys(Tools())) {
+		if _, err := find(program); err != nil {
+			programs, packages = append(programs, program), append(packages, Tools()[program])
+		}
+	}
+	if len(programs) == 0 {
+		return nil
+	}
+	return fmt.Errorf("the lab needs %s: apt-get install --no-install-recommends %s",
+		strings.Join(programs, ", "), strings.Join(packages, " "))
 }
 
 // lookPath finds a program where an administrator's PATH may not point.
@@ -91,10 +104,31 @@ func programPath(ctx context.Context, o Options) (string, error) {
 	}
 	root := strings.TrimSpace(string(raw))
 	path := filepath.Join(root, "build", "rdlab")
+	unlock, err := lockBuild(filepath.Join(root, "build"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
 	build := exec.CommandContext(ctx, "go", "build", "-o", path, "./test/lab/cmd/rdlab")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build rdlab: %w: %s", err, out)
 	}
 	return path, nil
+}
+
+// lockBuild lets one process at a time build, scripts/lab included.
+func lockBuild(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("lock build of rdlab: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, ".rdlab.lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("lock build of rdlab: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("lock build of rdlab: %w", err)
+	}
+	return func() { _ = f.Close() }, nil
 }

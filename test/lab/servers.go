@@ -130,9 +130,9 @@ func (l *Lab) raiseFirewalls(ctx context.Context) error {
 		return err
 	}
 	for host, rules := range map[string]string{
-		ISP:   countingRules("cust", ""),
-		Exit:  countingRules(TunnelDevice, exitNAT),
-		Exit2: countingRules(TunnelDevice, exitNAT),
+		ISP:   countingRules("cust", counterSize, ""),
+		Exit:  countingRules(TunnelDevice, counterSize, exitNAT),
+		Exit2: countingRules(TunnelDevice, counterSize, exitNAT),
 	} {
 		if err := l.load(ctx, host, "nft", []byte(rules), "-f"); err != nil {
 			return err

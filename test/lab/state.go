@@ -50,17 +50,36 @@ func stateDir() string {
 // writeState makes a lab known. The file appears whole or not at all, and never
 // replaces that of another lab (fs.ErrExist).
 func writeState(dir, name string, s state) error {
+	raw, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("encode state: %w", err)
+	}
+	for {
+		err := commitFile(dir, stateFile(name), raw)
+		// The end of another lab may have removed the directory meanwhile.
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+}
+
+// commitFile makes dir and a file in it that appears with all of its contents;
+// fs.ErrNotExist when dir went away meanwhile.
+func commitFile(dir, name string, data []byte) error {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return errors.New("create state directory: " + err.Error()) // never ErrNotExist
+	}
 	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return fmt.Errorf("create state file: %w", err)
 	}
 	f := os.NewFile(uintptr(fd), name)
 	defer f.Close()
-	if err := json.NewEncoder(f).Encode(s); err != nil {
+	if _, err := f.Write(data); err != nil {
 		return fmt.Errorf("write state file: %w", err)
 	}
-	path := filepath.Join(dir, stateFile(name))
-	if err := unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW); err != nil {
+	self := fmt.Sprintf("/proc/self/fd/%d", fd)
+	if err := unix.Linkat(unix.AT_FDCWD, self, unix.AT_FDCWD, filepath.Join(dir, name), unix.AT_SYMLINK_FOLLOW); err != nil {
 		return fmt.Errorf("commit state file: %w", err)
 	}
 	return nil
@@ -84,12 +103,9 @@ func removeState(dir, name string) error {
 	if err := os.Remove(filepath.Join(dir, stateFile(name))); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove state file: %w", err)
 	}
-	removeEmpty(dir)
+	_ = os.Remove(dir) // fails while another lab's file is in it
 	return nil
 }
-
-// removeEmpty removes the state directory unless another lab uses it.
-func removeEmpty(dir string) { _ = os.Remove(dir) }
 
 // List names the labs that are known on this machine, in order.
 func List() ([]string, error) {

@@ -18,7 +18,7 @@ var errFailed = errors.New("failed, see the result")
 func clientCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "client", Short: "What a client does in tests: burst, stratum, fetch, udp-echo",
-		Long: "Makes ordinary clients' traffic. Run it inside a host:\n  scripts/lab exec client build/rdlab client …",
+		Long: "Makes ordinary clients' traffic. Run it inside a host:\n  scripts/lab exec client rdlab client …",
 	}
 	var o client.Options
 	flags := c.PersistentFlags()
@@ -40,7 +40,7 @@ func burstCommand(o *client.Options) *cobra.Command {
 	c := &cobra.Command{
 		Use: "burst", Short: "Look up and open many names at once", Args: cobra.NoArgs,
 		Long:    "For each name: a fresh lookup, at once TCP, TLS and a small GET; one JSON object a line.",
-		Example: "  scripts/lab names --plain --all fresh | scripts/lab exec client build/rdlab client burst --names - --concurrency 50",
+		Example: "  scripts/lab names --plain --all fresh | scripts/lab exec client rdlab client burst --names - --concurrency 50",
 	}
 	file := c.Flags().String("names", "-", "file of one name a line; - is standard input")
 	concurrency := c.Flags().Int("concurrency", 20, "how many at a time")
@@ -63,7 +63,7 @@ func stratumCommand(o *client.Options) *cobra.Command {
 	c := &cobra.Command{
 		Use: "stratum HOST:PORT", Short: "Mine for a while", Args: cobra.ExactArgs(1),
 		Long:    "Subscribes, authorises and submits a share a job; prints one JSON object at the end.",
-		Example: "  scripts/lab exec client build/rdlab client stratum btc.f2pool.com:3333 --for 10s",
+		Example: "  scripts/lab exec client rdlab client stratum stratum.braiins.com:3333 --for 10s",
 	}
 	lasting := c.Flags().Duration("for", 10*time.Second, "how long")
 	secure := c.Flags().Bool("tls", false, "over TLS")
@@ -78,7 +78,7 @@ func fetchCommand(o *client.Options) *cobra.Command {
 	c := &cobra.Command{
 		Use: "fetch URL", Short: "Download a URL", Args: cobra.ExactArgs(1),
 		Long:    "Downloads a URL over one family; prints one JSON object at the end.",
-		Example: "  scripts/lab exec client build/rdlab client fetch https://www.okx.com/bytes/67108864",
+		Example: "  scripts/lab exec client rdlab client fetch https://www.okx.com/bytes/67108864",
 	}
 	limit := c.Flags().Int64("bytes", 0, "stop after so many; 0: at the end")
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -92,7 +92,7 @@ func echoCommand(o *client.Options) *cobra.Command {
 	c := &cobra.Command{
 		Use: "udp-echo HOST:PORT", Short: "Send datagrams and count the answers", Args: cobra.ExactArgs(1),
 		Long:    "Sends datagrams from one socket, as QUIC does; prints one JSON object at the end.",
-		Example: "  scripts/lab exec client build/rdlab client udp-echo www.okx.com:7 --count 10",
+		Example: "  scripts/lab exec client rdlab client udp-echo www.okx.com:7 --count 10",
 	}
 	count := c.Flags().Int("count", 1, "how many")
 	size := c.Flags().Int("size", 64, "bytes each")

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -15,10 +17,12 @@ func execCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "exec HOST COMMAND [ARGUMENT…]", Short: "Run a program inside a host",
 		Long: `Runs a program inside a host with this terminal, and ends with its exit status.
-Options of the lab stand before the host.`,
+Options of the lab stand before the host. The program "rdlab" is this one; its
+command "client" makes traffic as tests do.`,
 		Example: `  scripts/lab exec client kdig www.binance.com
   scripts/lab exec --name two router nft list ruleset
-  scripts/lab exec client2 curl -6 https://www.okx.com/`,
+  scripts/lab exec client2 curl -6 https://www.okx.com/
+  scripts/lab exec client rdlab client stratum stratum.braiins.com:3333 --for 5s`,
 		Args: atLeast(2, "a host and a command"),
 	}
 	name := nameFlag(c)
@@ -53,12 +57,14 @@ func atLeast(n int, what string) cobra.PositionalArgs {
 	}
 }
 
-// inside runs a program with our own terminal; the signals of the terminal
-// reach it as they reach us.
+// inside runs a program with our own terminal.
 func inside(labName, host, program string, args ...string) error {
 	l, err := lab.Open(labName)
 	if err != nil {
 		return err
+	}
+	if program == "rdlab" {
+		program = l.Program()
 	}
 	cmd := exec.Command(program, args...)
 	if errors.Is(cmd.Err, exec.ErrDot) {
@@ -68,8 +74,17 @@ func inside(labName, host, program string, args ...string) error {
 	if cmd.Dir, err = os.Getwd(); err != nil {
 		return fmt.Errorf("find working directory: %w", err)
 	}
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT)
+	defer signal.Stop(signals)
 	if err := l.Start(host, cmd); err != nil {
 		return err
 	}
+	// A terminal's Ctrl-C reaches the program by itself; one more does no harm.
+	go func() {
+		for s := range signals {
+			_ = cmd.Process.Signal(s)
+		}
+	}()
 	return cmd.Wait() //nolint:wrapcheck // its exit status becomes ours
 }

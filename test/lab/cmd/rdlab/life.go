@@ -18,34 +18,44 @@ import (
 func upCommand() *cobra.Command {
 	var o lab.Options
 	var firewall string
-	var asJSON, exit2IPv6 bool
+	var asJSON, exit2IPv6, foreground bool
 	c := &cobra.Command{
 		Use: "up", Short: "Raise a lab and leave it running", Args: cobra.NoArgs,
 		Long: `Raises a lab, checks it from a client over IPv4 and IPv6, and leaves it running
 until "down". Interrupted at any moment, it leaves nothing behind.`,
 		Example: `  scripts/lab up
   scripts/lab up --name two --firewall iptables
-  scripts/lab up --exit2-ipv6=false --json`,
+  scripts/lab up --exit2-ipv6=false --json
+  scripts/lab up --foreground`,
 		RunE: func(c *cobra.Command, _ []string) error {
-			o.Firewall, o.Exit2NoIPv6, o.Detach = lab.Firewall(firewall), !exit2IPv6, true
-			o.Progress = c.ErrOrStderr()
-			program, err := os.Executable()
-			if err != nil {
-				return fmt.Errorf("find own program: %w", err)
-			}
-			o.Program = program
-			l, err := lab.Up(c.Context(), o)
-			if err != nil {
-				return err
-			}
-			return printStatus(c.OutOrStdout(), l.Status(), asJSON)
+			o.Firewall, o.Exit2NoIPv6, o.Detach = lab.Firewall(firewall), !exit2IPv6, !foreground
+			return raise(c, o, asJSON)
 		},
 	}
 	c.Flags().StringVar(&o.Name, "name", "lab", "name of the lab; labs of different names run side by side")
 	c.Flags().StringVar(&firewall, "firewall", string(lab.NFT), "of the router: nft (fw4), iptables (fw3), iptables-legacy")
 	c.Flags().BoolVar(&exit2IPv6, "exit2-ipv6", true, "the tunnel to exit2 carries IPv6")
+	c.Flags().BoolVar(&foreground, "foreground", false, "stay; the lab ends with this command, however that ends")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the lab's state as JSON")
 	return c
+}
+
+// raise raises a lab; one that is not detached is kept until a signal comes.
+func raise(c *cobra.Command, o lab.Options, asJSON bool) error {
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find own program: %w", err)
+	}
+	o.Program, o.Progress = program, c.ErrOrStderr()
+	l, err := lab.Up(c.Context(), o)
+	if err != nil {
+		return err
+	}
+	if err := printStatus(c.OutOrStdout(), l.Status(), asJSON); err != nil || o.Detach {
+		return err
+	}
+	<-c.Context().Done()
+	return l.Down()
 }
 
 func downCommand() *cobra.Command {
