@@ -1,0 +1,222 @@
+package ebpf
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
+)
+
+// Hook is how programs are attached to a device.
+type Hook string
+
+// The values of Hook.
+const (
+	HookTCX    Hook = "tcx"    // Linux 6.6 and later
+	HookClsact Hook = "clsact" // a qdisc and filters
+)
+
+// attachment is one program on one device.
+type attachment struct {
+	ifindex int
+	role    role
+	ether   bool
+}
+
+// hook attaches programs. Both ways swap a program without a moment in which
+// none is there, and both outlive the process.
+type hook interface {
+	kind() Hook
+	// attach puts a program in place, replacing an earlier one of the role.
+	attach(a attachment, p *ebpf.Program) error
+	// prune detaches everything of ours that is not in keep.
+	prune(keep []attachment) error
+}
+
+// newHook takes tcx where the kernel has it: it is tried on lo.
+func newHook(d *DataPlane) (hook, error) {
+	t, c := &tcx{dir: d.opts.Dir}, &clsact{dir: d.opts.Dir}
+	switch d.opts.Hook {
+	case HookTCX:
+		return t, nil
+	case HookClsact:
+		return c, nil
+	}
+	p, err := d.program(guard.program(true))
+	if err != nil {
+		return nil, err
+	}
+	l, err := link.AttachTCX(link.TCXOptions{Interface: loIndex, Program: p, Attach: ebpf.AttachTCXEgress})
+	if err != nil {
+		return c, nil
+	}
+	return t, l.Close()
+}
+
+// loIndex is the index of lo in every network namespace.
+const loIndex = 1
+
+// Hook says how programs are attached.
+func (d *DataPlane) Hook() Hook { return d.hook.kind() }
+
+// Attach puts the programs on exactly these devices: steer and learn on those
+// of the LAN (and learn on lo where own is set), guard on those of the WAN. A
+// device that does not exist is skipped and named in the error, after all
+// others are done.
+func (d *DataPlane) Attach(lan, wan []string, own bool) error {
+	var want []attachment
+	var errs []error
+	add := func(name string, roles ...role) {
+		l, err := netlink.LinkByName(name)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("find device %s: %w", name, err))
+			return
+		}
+		for _, r := range roles {
+			want = append(want, attachment{l.Attrs().Index, r, hasEthernet(l)})
+		}
+	}
+	for _, name := range lan {
+		add(name, steer, learn)
+	}
+	for _, name := range wan {
+		add(name, guard)
+	}
+	if own {
+		want = append(want, attachment{loIndex, learn, true})
+	}
+	if err := d.apply(want); err != nil {
+		return err
+	}
+	return errors.Join(errs...)
+}
+
+func (d *DataPlane) apply(want []attachment) error {
+	progs := make([]*ebpf.Program, len(want))
+	for i, a := range want {
+		p, err := d.program(a.role.program(a.ether))
+		if err != nil {
+			return err
+		}
+		progs[i] = p
+	}
+	// The table of tail calls must outlive the process before a program
+	// that uses it does.
+	next := d.pin(bpfMapStages + ".new")
+	if err := repin(d.maps[bpfMapStages], next); err != nil {
+		return fmt.Errorf("pin table of tail calls: %w", err)
+	}
+	for i, a := range want {
+		if err := d.hook.attach(a, progs[i]); err != nil {
+			return fmt.Errorf("attach %s to device %d: %w", a.role, a.ifindex, explain(err))
+		}
+	}
+	if err := os.Rename(next, d.pin(bpfMapStages)); err != nil {
+		return fmt.Errorf("pin table of tail calls: %w", err)
+	}
+	// Programs of the other hook, of an earlier process, must not run too.
+	for _, h := range []hook{&tcx{dir: d.opts.Dir}, &clsact{dir: d.opts.Dir}} {
+		keep := want
+		if h.kind() != d.hook.kind() {
+			keep = nil
+		}
+		if err := h.prune(keep); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// repin pins a map under a name, whatever is there now.
+func repin(m *ebpf.Map, path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	c, err := m.Clone()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return c.Pin(path)
+}
+
+// hasEthernet says whether a device's packets begin with an Ethernet header.
+func hasEthernet(l netlink.Link) bool {
+	switch l.Attrs().EncapType {
+	case "ether", "loopback":
+		return true
+	}
+	return false
+}
+
+// tcx keeps one pinned link for each attachment.
+type tcx struct{ dir string }
+
+func (*tcx) kind() Hook { return HookTCX }
+
+const linkPrefix = "link_"
+
+func (t *tcx) pin(a attachment) string {
+	return fmt.Sprintf("%s/%s%d_%s", t.dir, linkPrefix, a.ifindex, a.role)
+}
+
+func (t *tcx) attach(a attachment, p *ebpf.Program) error {
+	if t.update(a, p) {
+		return nil
+	}
+	if err := os.Remove(t.pin(a)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	at := ebpf.AttachTCXEgress
+	if a.role.ingress() {
+		at = ebpf.AttachTCXIngress
+	}
+	// Ahead of other programs: one that ends the chain would let packets past.
+	l, err := link.AttachTCX(link.TCXOptions{Interface: a.ifindex, Program: p, Attach: at, Anchor: link.Head()})
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	return l.Pin(t.pin(a))
+}
+
+// update swaps the program of a pinned link; false where there is none, or one
+// whose device is gone.
+func (t *tcx) update(a attachment, p *ebpf.Program) bool {
+	l, err := link.LoadPinnedLink(t.pin(a), nil)
+	if err != nil {
+		return false
+	}
+	defer l.Close()
+	info, err := l.Info()
+	if err != nil || info.TCX() == nil || int(info.TCX().Ifindex) != a.ifindex {
+		return false
+	}
+	return l.Update(p) == nil
+}
+
+func (t *tcx) prune(keep []attachment) error {
+	files, err := os.ReadDir(t.dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("list pins: %w", err)
+	}
+	for _, f := range files {
+		path := t.dir + "/" + f.Name()
+		kept := slices.ContainsFunc(keep, func(a attachment) bool { return t.pin(a) == path })
+		if !strings.HasPrefix(f.Name(), linkPrefix) || kept {
+			continue
+		}
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("remove pin: %w", err)
+		}
+	}
+	return nil
+}

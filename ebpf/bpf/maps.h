@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Every map, once. Sizes that depend on the machine or the settings are set by
+ * the loader; those here are what a test gets. All are pinned.
+ */
+#ifndef RD_MAPS_H
+#define RD_MAPS_H
+
+#include "abi.h"
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct rd_config);
+} config SEC(".maps");
+
+/* Hash of a name in wire form, read from its end, to its targets. The one
+ * inner map is replaced whole at a reload. */
+struct rules_inner {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u64));
+	__uint(value_size, sizeof(struct rd_rule));
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct rules_inner);
+} rules SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, RD_MAX_TARGETS);
+	__type(key, __u32);
+	__type(value, struct rd_target);
+} targets SEC(".maps");
+
+/* Path and flags of a destination, RD_SLOT_*. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, RD_MAX_DESTS);
+	__type(key, __u32);
+	__type(value, __u32);
+} slots SEC(".maps");
+
+/* Which slot a destination has, by a hash of its name: for package ebpf, so that
+ * numbers stay the same from process to process. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, RD_MAX_DESTS);
+	__uint(key_size, 16);
+	__type(value, __u32);
+} numbers SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct rd_addr);
+	__type(value, struct rd_known);
+} addresses SEC(".maps");
+
+/* What an address is for one client. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct rd_grant_key);
+	__type(value, struct rd_known);
+} grants SEC(".maps");
+
+/* Networks that rules list, to a target. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct rd_prefix);
+	__type(value, struct rd_rule);
+} networks SEC(".maps");
+
+/* Ranges that no DNS answer makes known: reserved ones, the router's and the
+ * LAN's own, tunnels' endpoints. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 4096);
+	__type(key, struct rd_prefix);
+	__type(value, __u32);
+} exempt SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 4096);
+	__type(key, struct rd_prefix);
+	__type(value, struct rd_clients);
+} client_networks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1024);
+	__type(key, __u64);
+	__type(value, struct rd_clients);
+} client_macs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct rd_flow_key);
+	__type(value, struct rd_flow);
+} flows SEC(".maps");
+
+/* First fragments' paths, for the fragments that follow. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 256);
+	__type(key, struct rd_frag_key);
+	__type(value, __u32);
+} fragments SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 4096);
+	__type(key, struct rd_count_key);
+	__type(value, struct rd_count);
+} counters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, RD_STAT_MAX);
+	__type(key, enum rd_stat);
+	__type(value, __u64);
+} stats SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 16);
+} events SEC(".maps");
+
+/*
+ * The later stages of learn. Split by tail calls, each is verified once, from a
+ * state that does not depend on how it was reached. Made anew by each process,
+ * filled before any program that calls it is attached.
+ */
+enum stage {
+	STAGE_ANSWER,
+	STAGE_ADDRESSES,
+	STAGE_MAX,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, STAGE_MAX);
+	__type(key, __u32);
+	__type(value, __u32);
+} stages SEC(".maps");
+
+static __always_inline void stat_add(enum rd_stat stat, __u64 n)
+{
+	__u64 *v = bpf_map_lookup_elem(&stats, &stat);
+
+	if (v)
+		*v += n;
+}
+
+static __always_inline const struct rd_config *config_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&config, &zero);
+}
+
+/* The clock of every map: ticks of 2^30 ns (1.07 s) of CLOCK_MONOTONIC. Seconds
+ * would need a 64-bit division, which arm's JIT does not have. */
+static __always_inline __u32 now_ticks(void)
+{
+	return (__u32)(bpf_ktime_get_ns() >> 30);
+}
+
+#endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The tc programs. Each comes twice: for devices with an Ethernet header and,
+ * _ip, for those without (WireGuard, PPP, TUN). All return TC_ACT_UNSPEC where
+ * they have nothing to say, so that filters of others run after them.
+ *
+ *   steer  ingress of a LAN device   marks packets to listed addresses
+ *   learn  egress of a LAN device    DNS answers, figures of flows
+ *   learn  egress of lo              DNS answers to the router itself
+ *   answer, addresses               the later stages of learn, by tail call
+ *   guard  egress of a WAN device    nothing marked leaves here
+ */
+#include "guard.h"
+#include "learn.h"
+#include "steer.h"
+
+static __always_inline int to_client(struct __sk_buff *skb, int eth)
+{
+	const struct rd_config *cfg = config_get();
+
+	if (!cfg)
+		return TC_ACT_UNSPEC;
+	account(skb, eth, cfg);
+	return maybe_dns(skb, eth) ? learn_packet(skb, eth) : TC_ACT_UNSPEC;
+}
+
+SEC("tc")
+int routerd_steer(struct __sk_buff *skb)
+{
+	return steer_packet(skb, 1);
+}
+
+SEC("tc")
+int routerd_steer_ip(struct __sk_buff *skb)
+{
+	return steer_packet(skb, 0);
+}
+
+SEC("tc")
+int routerd_learn(struct __sk_buff *skb)
+{
+	return to_client(skb, 1);
+}
+
+SEC("tc")
+int routerd_learn_ip(struct __sk_buff *skb)
+{
+	return to_client(skb, 0);
+}
+
+SEC("tc")
+int routerd_answer(struct __sk_buff *skb)
+{
+	return learn_answer(skb);
+}
+
+SEC("tc")
+int routerd_addresses(struct __sk_buff *skb)
+{
+	return learn_addresses(skb);
+}
+
+SEC("tc")
+int routerd_guard(struct __sk_buff *skb)
+{
+	return guard_packet(skb, 1);
+}
+
+SEC("tc")
+int routerd_guard_ip(struct __sk_buff *skb)
+{
+	return guard_packet(skb, 0);
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,239 @@
+package ebpf
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/routerd/routerd/internal/owned"
+)
+
+// abi is RD_ABI of bpf/abi.h.
+const abi = 1
+
+// Limits of the data plane, those of bpf/abi.h.
+const (
+	MaxDestinations = 1024
+	MaxTargets      = 4096
+	ChainMax        = 4
+	// MaxRestricted is how many destinations may name clients.
+	MaxRestricted = 64
+)
+
+// Options are what a data plane is opened with.
+type Options struct {
+	Dir          string // of the pins, on a bpffs
+	Mask         owned.Mask
+	MaxAddresses int // learned addresses, and grants to clients
+	MaxFlows     int
+	Hook         Hook // "" probes
+	Log          *slog.Logger
+}
+
+// DataPlane is the open data plane. Its methods may be called from any
+// goroutine; those that take a whole desired state, from one at a time.
+type DataPlane struct {
+	opts    Options
+	spec    *ebpf.CollectionSpec
+	maps    map[string]*ebpf.Map
+	progs   map[string]*ebpf.Program
+	adopted bool
+	seed    uint64
+	hook    hook
+}
+
+// adoptable says whether a map outlives the programs that use it. The table of
+// tail calls belongs to one load of the programs, the scratch area to none.
+func adoptable(name string) bool { return name != bpfMapScratch && name != bpfMapStages }
+
+// Open adopts the maps pinned in o.Dir, or makes them. Entries of a map whose
+// size has changed are taken over into a new one; a map of another layout is
+// made anew, empty. Nothing is attached yet.
+func Open(o Options) (_ *DataPlane, err error) {
+	if err := mountBPF(o.Dir); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make pin directory: %w", err)
+	}
+	spec, err := loadBpf()
+	if err != nil {
+		return nil, fmt.Errorf("read BPF object: %w", err)
+	}
+	d := &DataPlane{opts: o, spec: spec, maps: map[string]*ebpf.Map{}, progs: map[string]*ebpf.Program{}}
+	defer func() {
+		if err != nil {
+			d.Close()
+		}
+	}()
+	d.size()
+	sound := d.abiAgrees()
+	for name, ms := range spec.Maps {
+		m, err := d.openMap(name, ms, sound)
+		if err != nil {
+			return nil, fmt.Errorf("make map %s: %w", name, explain(err))
+		}
+		d.maps[name] = m
+	}
+	if err := d.configure(sound); err != nil {
+		return nil, err
+	}
+	d.adopted = sound
+	d.hook, err = newHook(d)
+	return d, err
+}
+
+// Adopted says whether an earlier process' maps were taken over.
+func (d *DataPlane) Adopted() bool { return d.adopted }
+
+// Close closes what this process holds. Pinned maps and links go on.
+func (d *DataPlane) Close() error {
+	var errs []error
+	for _, p := range d.progs {
+		errs = append(errs, p.Close())
+	}
+	for _, m := range d.maps {
+		errs = append(errs, m.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// size sets what depends on the machine and the settings.
+func (d *DataPlane) size() {
+	d.spec.Maps[bpfMapAddresses].MaxEntries = uint32(d.opts.MaxAddresses)
+	d.spec.Maps[bpfMapGrants].MaxEntries = uint32(d.opts.MaxAddresses)
+	if d.opts.MaxFlows > 0 {
+		d.spec.Maps[bpfMapFlows].MaxEntries = uint32(d.opts.MaxFlows)
+	}
+	// A ring buffer is a whole number of pages, a power of two; pages have
+	// up to 64 KiB.
+	d.spec.Maps[bpfMapEvents].MaxEntries = uint32(max(1<<16, os.Getpagesize()))
+}
+
+func (d *DataPlane) pin(name string) string { return filepath.Join(d.opts.Dir, name) }
+
+// abiAgrees says whether the pinned maps were made for these programs.
+func (d *DataPlane) abiAgrees() bool {
+	m, err := ebpf.LoadPinnedMap(d.pin(bpfMapConfig), nil)
+	if err != nil {
+		return false
+	}
+	defer m.Close()
+	var c bpfRdConfig
+	if m.ValueSize() != uint32(binary.Size(c)) || m.Lookup(uint32(0), &c) != nil {
+		return false
+	}
+	return c.Abi == abi
+}
+
+func (d *DataPlane) openMap(name string, spec *ebpf.MapSpec, sound bool) (*ebpf.Map, error) {
+	if !adoptable(name) {
+		return ebpf.NewMap(spec)
+	}
+	old, err := ebpf.LoadPinnedMap(d.pin(name), nil)
+	if err != nil || !sound || !sameLayout(old, spec) {
+		closeMap(old)
+		return d.newMap(name, spec, nil)
+	}
+	if old.MaxEntries() == spec.MaxEntries {
+		return old, nil
+	}
+	defer old.Close()
+	return d.newMap(name, spec, old)
+}
+
+func closeMap(m *ebpf.Map) {
+	if m != nil {
+		m.Close()
+	}
+}
+
+func sameLayout(m *ebpf.Map, spec *ebpf.MapSpec) bool {
+	key, value := spec.KeySize, spec.ValueSize
+	if spec.Type == ebpf.RingBuf {
+		key, value = m.KeySize(), m.ValueSize()
+	}
+	return m.Type() == spec.Type && m.KeySize() == key && m.ValueSize() == value
+}
+
+// newMap makes a map, copies the entries of old into it where there is one, and
+// puts its pin in the place of the old pin in one step.
+func (d *DataPlane) newMap(name string, spec *ebpf.MapSpec, old *ebpf.Map) (*ebpf.Map, error) {
+	m, err := ebpf.NewMap(spec)
+	if err != nil {
+		return nil, err
+	}
+	if old != nil && old.Type() != ebpf.RingBuf {
+		copyMap(old, m)
+	}
+	tmp := d.pin(name + ".new")
+	os.Remove(tmp)
+	if err = m.Pin(tmp); err == nil {
+		err = os.Rename(tmp, d.pin(name))
+	}
+	if err != nil {
+		m.Close()
+		return nil, fmt.Errorf("pin: %w", err)
+	}
+	return m, nil
+}
+
+// copyMap copies as much as fits: a map that shrinks loses what finds no room,
+// which the learn program then reports as for any full map.
+func copyMap(from, to *ebpf.Map) {
+	var key, value []byte
+	it := from.Iterate()
+	for it.Next(&key, &value) {
+		if to.Put(key, value) != nil {
+			return
+		}
+	}
+}
+
+func (d *DataPlane) configure(sound bool) error {
+	var c bpfRdConfig
+	m := d.maps[bpfMapConfig]
+	if sound {
+		if err := m.Lookup(uint32(0), &c); err != nil {
+			return fmt.Errorf("read configuration map: %w", err)
+		}
+	} else {
+		var b [8]byte
+		if _, err := rand.Read(b[:]); err != nil {
+			return fmt.Errorf("draw seed: %w", err)
+		}
+		c.Seed = binary.NativeEndian.Uint64(b[:])
+	}
+	c.Abi = abi
+	c.MarkMask = uint32(d.opts.Mask)
+	c.MarkShift = uint32(d.opts.Mask.Shift())
+	d.seed = c.Seed
+	if err := m.Put(uint32(0), c); err != nil {
+		return fmt.Errorf("write configuration map: %w", err)
+	}
+	return nil
+}
+
+// setConfig changes the configuration in place; flags are RD_F_*.
+func (d *DataPlane) setConfig(change func(*bpfRdConfig)) error {
+	var c bpfRdConfig
+	m := d.maps[bpfMapConfig]
+	if err := m.Lookup(uint32(0), &c); err != nil {
+		return fmt.Errorf("read configuration map: %w", err)
+	}
+	before := c
+	change(&c)
+	if c == before {
+		return nil
+	}
+	if err := m.Put(uint32(0), c); err != nil {
+		return fmt.Errorf("write configuration map: %w", err)
+	}
+	return nil
+}

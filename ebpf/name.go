@@ -1,0 +1,87 @@
+package ebpf
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// ErrName is wrapped by errors about names that no DNS message can hold.
+var ErrName = errors.New("not a DNS name")
+
+// wireName turns a name in presentation form (lower case, no dot at the end)
+// into wire form without the root label (RFC 1035 section 3.1).
+func wireName(name string) ([]byte, error) {
+	if name == "" || len(name) > 253 {
+		return nil, fmt.Errorf("read name %q: %w", name, ErrName)
+	}
+	wire := make([]byte, 0, len(name)+1)
+	for label := range strings.SplitSeq(name, ".") {
+		if label == "" || len(label) > 63 {
+			return nil, fmt.Errorf("read name %q: %w", name, ErrName)
+		}
+		wire = append(wire, byte(len(label)))
+		wire = append(wire, strings.ToLower(label)...)
+	}
+	return wire, nil
+}
+
+// textName turns a wire name into lower-case presentation form without the dot
+// at the end. Octets that are no printable ASCII are written as \DDD.
+func textName(wire []byte) string {
+	var b strings.Builder
+	for len(wire) > 0 && wire[0] > 0 && int(wire[0]) < len(wire) {
+		if b.Len() > 0 {
+			b.WriteByte('.')
+		}
+		for _, c := range wire[1 : 1+wire[0]] {
+			switch {
+			case c >= 'A' && c <= 'Z':
+				b.WriteByte(c + 'a' - 'A')
+			case c > ' ' && c < 0x7f && c != '.' && c != '\\':
+				b.WriteByte(c)
+			default:
+				fmt.Fprintf(&b, "\\%03d", c)
+			}
+		}
+		wire = wire[1+wire[0]:]
+	}
+	return b.String()
+}
+
+// HashName is the data plane's hash of a name: FNV-1a, from seed, over the wire
+// form in lower case, read from its end and without the root label.
+func HashName(seed uint64, name string) (uint64, error) {
+	wire, err := wireName(name)
+	if err != nil {
+		return 0, err
+	}
+	h := seed
+	for i := len(wire) - 1; i >= 0; i-- {
+		h = (h ^ uint64(wire[i])) * 0x100000001b3
+	}
+	return h, nil
+}
+
+// addr is an address as the maps hold it.
+func addr(a netip.Addr) bpfRdAddr { return bpfRdAddr{B: a.As16()} }
+
+func (a bpfRdAddr) addr() netip.Addr { return netip.AddrFrom16(a.B).Unmap() }
+
+// prefix is a network as the longest-prefix maps hold it.
+func prefix(p netip.Prefix) bpfRdPrefix {
+	bits := p.Bits()
+	if p.Addr().Is4() {
+		bits += 96
+	}
+	return bpfRdPrefix{Bits: uint32(bits), Addr: addr(p.Masked().Addr())}
+}
+
+func (p bpfRdPrefix) prefix() netip.Prefix {
+	a, bits := netip.AddrFrom16(p.Addr.B), int(p.Bits)
+	if a.Is4In6() && bits >= 96 {
+		return netip.PrefixFrom(a.Unmap(), bits-96)
+	}
+	return netip.PrefixFrom(a, bits)
+}

@@ -1,0 +1,88 @@
+package ebpf
+
+import (
+	"fmt"
+
+	"github.com/cilium/ebpf"
+)
+
+// role is what a program does on a device.
+type role uint8
+
+const (
+	steer role = iota // ingress of a LAN device
+	learn             // egress of a LAN device and of lo
+	guard             // egress of a WAN device
+)
+
+// String is part of the names of pins and filters.
+func (r role) String() string { return [...]string{"steer", "learn", "guard"}[r] }
+
+func (r role) ingress() bool { return r == steer }
+
+// program names the role's program for a device with or without Ethernet header.
+func (r role) program(ether bool) string {
+	i := 0
+	if ether {
+		i = 1
+	}
+	return [...][2]string{
+		steer: {bpfProgRouterdSteerIp, bpfProgRouterdSteer},
+		learn: {bpfProgRouterdLearnIp, bpfProgRouterdLearn},
+		guard: {bpfProgRouterdGuardIp, bpfProgRouterdGuard},
+	}[r][i]
+}
+
+// program loads a program when it is first needed: a router has no use for the
+// variants of devices that it does not have.
+func (d *DataPlane) program(name string) (*ebpf.Program, error) {
+	if p := d.progs[name]; p != nil {
+		return p, nil
+	}
+	if name == bpfProgRouterdLearn || name == bpfProgRouterdLearnIp {
+		if err := d.loadStages(); err != nil {
+			return nil, err
+		}
+	}
+	p, err := d.load(name)
+	if err != nil {
+		return nil, err
+	}
+	d.progs[name] = p
+	return p, nil
+}
+
+func (d *DataPlane) load(name string) (*ebpf.Program, error) {
+	spec := d.spec.Copy()
+	for n := range spec.Programs {
+		if n != name {
+			delete(spec.Programs, n)
+		}
+	}
+	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: d.maps})
+	if err != nil {
+		return nil, fmt.Errorf("load program %s: %w", name, explain(err))
+	}
+	defer c.Close()
+	return c.DetachProgram(name), nil
+}
+
+// loadStages fills the table of tail calls. It must be pinned while it is in
+// use: the kernel empties a table that no process and no pin holds.
+func (d *DataPlane) loadStages() error {
+	stages := d.maps[bpfMapStages]
+	for i, name := range []string{bpfProgRouterdAnswer, bpfProgRouterdAddresses} {
+		if d.progs[name] != nil {
+			continue
+		}
+		p, err := d.load(name)
+		if err != nil {
+			return err
+		}
+		d.progs[name] = p
+		if err := stages.Put(uint32(i), uint32(p.FD())); err != nil {
+			return fmt.Errorf("fill table of tail calls: %w", explain(err))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,298 @@
+package ebpf
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/routerd/routerd/internal/owned"
+)
+
+// Destination is the number of a destination: an index of the slots. 0 is none.
+type Destination uint16
+
+// Target is the number of a chain of destinations. 0 is none.
+type Target uint16
+
+// Slot is where a destination goes now.
+type Slot struct {
+	Path owned.PathIndex
+	// Closed destinations never leave by the WAN: the guard stops the
+	// router's own packets too, and DNS answers that cannot be learned whole
+	// are withheld.
+	Closed bool
+}
+
+// Link is one link of a chain: the destination, for those clients that it takes.
+type Link struct {
+	Destination Destination
+	Include     bool // only clients whose Include has Bit
+	Exclude     bool // not clients whose Exclude has Bit
+	Bit         uint8
+}
+
+// Chain is the destinations of one rule, tried in order, at most ChainMax.
+type Chain []Link
+
+// NameRule is what a name is listed for; either chain may be empty.
+type NameRule struct {
+	Name   string // lower case, no dot at the end
+	Full   Chain  // the name itself
+	Suffix Chain  // the name and all below it
+}
+
+// NetworkRule is what a network is listed for.
+type NetworkRule struct {
+	Prefix netip.Prefix
+	Chain  Chain
+}
+
+// ClientRule sets the bits of clients that destinations name.
+type ClientRule struct {
+	Prefix           netip.Prefix // valid, or:
+	MAC              [6]byte
+	Include, Exclude uint64
+}
+
+// Tables are everything that SetTables makes the maps say.
+type Tables struct {
+	Slots    map[Destination]Slot
+	Names    []NameRule
+	Networks []NetworkRule
+	// Clients must hold, for each prefix, also the bits of those around it.
+	Clients []ClientRule
+	// Exempt ranges are never learned.
+	Exempt []netip.Prefix
+	// WAN are the interface indexes of the direct path, at most four count.
+	WAN []int
+	// TrackDirect says that some destination may go direct, so that answers on
+	// the direct path are counted.
+	TrackDirect bool
+	Own         bool // the router's own connections are steered
+}
+
+// Numbers gives each named destination its number: that of earlier times where
+// it had one. Names that are not given keep theirs until Forget.
+func (d *DataPlane) Numbers(names []string) (map[string]Destination, error) {
+	m := d.maps[bpfMapNumbers]
+	known, err := entries[[16]byte, uint32](m)
+	if err != nil {
+		return nil, fmt.Errorf("read destinations' numbers: %w", err)
+	}
+	taken := map[uint32]bool{}
+	for _, n := range known {
+		taken[n] = true
+	}
+	out := make(map[string]Destination, len(names))
+	next := uint32(1)
+	for _, name := range names {
+		key := numberKey(name)
+		n, ok := known[key]
+		if !ok {
+			for taken[next] {
+				next++
+			}
+			if n = next; n >= MaxDestinations {
+				return nil, fmt.Errorf("number destination %s: more than %d destinations", name, MaxDestinations-1)
+			}
+			if err := m.Put(key, n); err != nil {
+				return nil, fmt.Errorf("number destination %s: %w", name, err)
+			}
+			taken[n], known[key] = true, n
+		}
+		out[name] = Destination(n)
+	}
+	return out, nil
+}
+
+func numberKey(name string) [16]byte {
+	sum := sha256.Sum256([]byte(name))
+	return [16]byte(sum[:16])
+}
+
+// SetTables makes the maps say what t says. Each step leaves a state in which a
+// listed address is steered: new slots and chains come before the rules that
+// use them, old ones go after them. Addresses learned by rules that are gone
+// are drained: their flows go on, new ones are not steered.
+func (d *DataPlane) SetTables(t *Tables) error {
+	targets, err := d.internTargets(t)
+	if err != nil {
+		return err
+	}
+	for id, s := range t.Slots {
+		if err := d.SetSlot(id, s); err != nil {
+			return err
+		}
+	}
+	if err := d.setClients(t.Clients); err != nil {
+		return err
+	}
+	if err := d.setExempt(t.Exempt); err != nil {
+		return err
+	}
+	names, err := d.setNames(t.Names, targets)
+	if err != nil {
+		return err
+	}
+	if err := d.setNetworks(t.Networks, targets); err != nil {
+		return err
+	}
+	if err := d.retarget(names); err != nil {
+		return err
+	}
+	return d.setConfig(func(c *bpfRdConfig) {
+		c.Flags = flag(len(t.Networks) > 0, flagNetworks) | flag(t.TrackDirect, flagTrackDirect) | flag(t.Own, flagOwn)
+		c.Wan = [4]uint32{}
+		for i := 0; i < len(t.WAN) && i < len(c.Wan); i++ {
+			c.Wan[i] = uint32(t.WAN[i])
+		}
+	})
+}
+
+// RD_F_* of bpf/abi.h.
+const (
+	flagNetworks    = 1 << 0
+	flagTrackDirect = 1 << 1
+	flagOwn         = 1 << 2
+)
+
+func flag(on bool, bit uint32) uint32 {
+	if on {
+		return bit
+	}
+	return 0
+}
+
+// SetSlot switches a destination: one atomic write, for every flow from the next.
+func (d *DataPlane) SetSlot(id Destination, s Slot) error {
+	v := uint32(s.Path) | flag(s.Closed, slotClosed)
+	if err := d.maps[bpfMapSlots].Put(uint32(id), v); err != nil {
+		return fmt.Errorf("set slot of destination %d: %w", id, err)
+	}
+	return nil
+}
+
+// slotClosed is RD_SLOT_CLOSED.
+const slotClosed = 0x100
+
+// setNames builds the hash of names and puts it in the place of the old one.
+func (d *DataPlane) setNames(rules []NameRule, targets chains) (map[uint64]bpfRdRule, error) {
+	values := make(map[uint64]bpfRdRule, len(rules))
+	owner := make(map[uint64]string, len(rules))
+	for _, r := range rules {
+		h, err := HashName(d.seed, r.Name)
+		if err != nil {
+			return nil, err
+		}
+		if other, ok := owner[h]; ok {
+			return nil, fmt.Errorf("hash names: %s and %s collide, or one is given twice", other, r.Name)
+		}
+		owner[h] = r.Name
+		values[h] = bpfRdRule{Full: targets.of(r.Full), Suffix: targets.of(r.Suffix)}
+	}
+	spec := d.spec.Maps[bpfMapRules].InnerMap.Copy()
+	spec.Name = "rules_inner"
+	spec.MaxEntries = uint32(max(len(values), 1))
+	inner, err := ebpf.NewMap(spec)
+	if err != nil {
+		return nil, fmt.Errorf("make map of %d names: %w", len(values), explain(err))
+	}
+	defer inner.Close()
+	if err := putAll(inner, values); err != nil {
+		return nil, fmt.Errorf("fill map of names: %w", err)
+	}
+	if err := d.maps[bpfMapRules].Put(uint32(0), uint32(inner.FD())); err != nil {
+		return nil, fmt.Errorf("replace map of names: %w", err)
+	}
+	return values, nil
+}
+
+// putAll writes many entries, in batches where the kernel has them.
+func putAll[K comparable, V any](m *ebpf.Map, values map[K]V) error {
+	keys, vals := make([]K, 0, batchSize), make([]V, 0, batchSize)
+	flush := func() error {
+		_, err := m.BatchUpdate(keys, vals, nil)
+		if errors.Is(err, ebpf.ErrNotSupported) {
+			err = nil
+			for i := range keys {
+				if err = m.Put(keys[i], vals[i]); err != nil {
+					break
+				}
+			}
+		}
+		keys, vals = keys[:0], vals[:0]
+		return err
+	}
+	for k, v := range values {
+		keys, vals = append(keys, k), append(vals, v)
+		if len(keys) == batchSize {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	return flush()
+}
+
+func (d *DataPlane) setNetworks(rules []NetworkRule, targets chains) error {
+	want := make(map[bpfRdPrefix]bpfRdRule, len(rules))
+	for _, r := range rules {
+		want[prefix(r.Prefix)] = bpfRdRule{Suffix: targets.of(r.Chain)}
+	}
+	return sync(d.maps[bpfMapNetworks], want, "networks")
+}
+
+func (d *DataPlane) setExempt(prefixes []netip.Prefix) error {
+	want := make(map[bpfRdPrefix]uint32, len(prefixes))
+	for _, p := range prefixes {
+		want[prefix(p)] = 1
+	}
+	return sync(d.maps[bpfMapExempt], want, "exempt ranges")
+}
+
+func (d *DataPlane) setClients(rules []ClientRule) error {
+	nets, macs := map[bpfRdPrefix]bpfRdClients{}, map[uint64]bpfRdClients{}
+	for _, r := range rules {
+		v := bpfRdClients{Include: r.Include, Exclude: r.Exclude}
+		if r.Prefix.IsValid() {
+			nets[prefix(r.Prefix)] = v
+		} else {
+			macs[uint64(ClientMAC(r.MAC))] = v
+		}
+	}
+	if err := sync(d.maps[bpfMapClientNetworks], nets, "clients' networks"); err != nil {
+		return err
+	}
+	return sync(d.maps[bpfMapClientMacs], macs, "clients' hardware addresses")
+}
+
+// sync makes a map hold exactly want: first what is new, then what is old.
+func sync[K, V comparable](m *ebpf.Map, want map[K]V, what string) error {
+	have, err := entries[K, V](m)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", what, err)
+	}
+	for k, v := range want {
+		if old, ok := have[k]; ok && old == v {
+			continue
+		}
+		if err := m.Put(k, v); err != nil {
+			return fmt.Errorf("write %s: %w", what, explain(err))
+		}
+	}
+	for k := range have {
+		if _, ok := want[k]; ok {
+			continue
+		}
+		if err := m.Delete(k); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("remove from %s: %w", what, err)
+		}
+	}
+	return nil
+}
