@@ -107,7 +107,7 @@ func (d *DataPlane) apply(want []attachment) error {
 	}
 	// The table of tail calls must outlive the process before a program
 	// that uses it does.
-	next := d.pin(bpfMapStages + ".new")
+	next := d.pin(bpfMapStages + "_new")
 	if err := repin(d.maps[bpfMapStages], next); err != nil {
 		return fmt.Errorf("pin table of tail calls: %w", err)
 	}

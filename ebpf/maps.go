@@ -172,7 +172,8 @@ func (d *DataPlane) newMap(name string, spec *ebpf.MapSpec, old *ebpf.Map) (*ebp
 	if old != nil && old.Type() != ebpf.RingBuf {
 		copyMap(old, m)
 	}
-	tmp := d.pin(name + ".new")
+	// bpffs reserves names with a dot.
+	tmp := d.pin(name + "_new")
 	os.Remove(tmp)
 	if err = m.Pin(tmp); err == nil {
 		err = os.Rename(tmp, d.pin(name))

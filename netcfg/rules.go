@@ -80,10 +80,10 @@ func absentFamily(err error) bool {
 	return errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EOPNOTSUPP)
 }
 
-// ourRule says whether a rule is one of ours, by what it carries or where it
-// leads.
+// ourRule says whether a rule is of our making. A user's own rule that leads
+// to a table of ours, for one client say, is theirs.
 func ourRule(r netlink.Rule) bool {
-	return r.Protocol == owned.RouteProtocol || ourTable(r.Table)
+	return r.Protocol == owned.RouteProtocol || r.Priority == owned.RulePriority && ourTable(r.Table)
 }
 
 func ourTable(t int) bool {
