@@ -23,22 +23,32 @@ func FuzzParse(f *testing.F) {
 			if p.Level == LevelError {
 				errs++
 			}
-			if p.Text == "" || strings.Contains(p.String(), "hush-hush-hush") && strings.Contains(p.Option, "key") {
-				t.Fatalf("problem %+v", p)
-			}
+			checkProblem(t, p)
 		}
-		if (err != nil) != (errs > 0) || (err != nil) != (c == nil) || err != nil && !errors.Is(err, ErrInvalid) {
+		failed := errors.Is(err, ErrInvalid)
+		if failed != (err != nil) || failed != (errs > 0) || failed != (c == nil) {
 			t.Fatalf("config %v, problems %v, error %v", c, problems, err)
 		}
-		if err != nil {
-			return
-		}
-		file, err := uci.Parse("f", text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, problems, err := Parse("f", file.Format(), env); err != nil {
-			t.Fatalf("written anew: %v %v", problems, err)
+		if !failed {
+			checkWrittenAnew(t, text, env)
 		}
 	})
+}
+
+// checkProblem checks that a problem says something, and never a key.
+func checkProblem(t *testing.T, p Problem) {
+	if p.Text == "" || strings.Contains(p.Option, "key") && strings.Contains(p.String(), "hush-hush-hush") {
+		t.Fatalf("problem %+v", p)
+	}
+}
+
+// checkWrittenAnew checks settings after uci has written the file.
+func checkWrittenAnew(t *testing.T, text []byte, env Env) {
+	file, err := uci.Parse("f", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, problems, err := Parse("f", file.Format(), env); err != nil {
+		t.Fatalf("written anew: %v %v", problems, err)
+	}
 }

@@ -244,21 +244,20 @@ func TestDefaultIsValidAndAsWritten(t *testing.T) {
 		t.Fatal(d)
 	}
 	c, notes := told(t, string(golden))
-	if len(c.Tunnels) > 0 || len(c.Lists) > 0 || len(c.Destinations) != 3 {
-		t.Fatalf("%+v", c)
+	destination := func(name, label string, p Policy, of ...catalogue.Category) Destination {
+		return Destination{
+			Name: name, Enabled: true, Label: label, Categories: of, Policy: p,
+			Fallback: FallbackBlock, CheckInterval: time.Minute,
+		}
 	}
-	ex, pools, services := c.Destinations[0], c.Destinations[1], c.Destinations[2]
-	if ex.Name != "exchanges" || ex.Policy != PolicyTunnel || ex.Fallback != FallbackBlock || ex.Categories[0] != catalogue.CategoryExchange {
-		t.Errorf("%+v", ex)
-	}
-	if pools.Name != "pools" || pools.Policy != PolicyAuto || pools.Categories[0] != catalogue.CategoryPool {
-		t.Errorf("%+v", pools)
-	}
-	if services.Name != "services" || services.Policy != PolicyAuto || len(services.Categories) != 3 {
-		t.Errorf("%+v", services)
-	}
-	if d := cmp.Diff(defaultMain(), c.Main); d != "" {
-		t.Errorf("the text and the defaults differ: %s", d)
+	want := &Config{Main: defaultMain(), Destinations: []Destination{
+		destination("exchanges", "Exchanges", PolicyTunnel, catalogue.CategoryExchange),
+		destination("pools", "Mining pools", PolicyAuto, catalogue.CategoryPool),
+		destination("services", "Analytics, wallets, management", PolicyAuto,
+			catalogue.CategoryAnalytics, catalogue.CategoryWallet, catalogue.CategoryManagement),
+	}}
+	if d := cmp.Diff(want, c); d != "" {
+		t.Error(d)
 	}
 	if n := len(notes); n != 6 || !strings.Contains(notes[3], "policy is tunnel and no enabled tunnel is there to use: its connections are blocked") {
 		t.Errorf("%q", notes)

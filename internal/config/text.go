@@ -109,16 +109,22 @@ func checkURL(forms []urlForm) func(string) error {
 
 // check says what is wrong with a URL of this scheme.
 func (f urlForm) check(u *url.URL) error {
-	port := u.Port()
 	switch {
 	case !isHost(u.Hostname()):
 		return fmt.Errorf("has no valid host: write %s://HOST", f.scheme)
 	case u.User != nil:
 		return errors.New("holds a user name or password, which is not supported")
-	case strings.HasSuffix(u.Host, ":") || port != "" && !isPort(port):
+	case strings.HasSuffix(u.Host, ":") || u.Port() != "" && !isPort(u.Port()):
 		return errors.New("has a port that is not a number from 1 to 65535")
-	case port == "" && f.port:
+	case u.Port() == "" && f.port:
 		return fmt.Errorf("has no port: write %s://HOST:PORT", f.scheme)
+	}
+	return f.checkPath(u)
+}
+
+// checkPath says what is wrong with what follows the host.
+func (f urlForm) checkPath(u *url.URL) error {
+	switch {
 	case !f.path && (strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != ""):
 		return fmt.Errorf("has something after the host: write %s://HOST:PORT", f.scheme)
 	case u.Fragment != "":

@@ -39,24 +39,36 @@ func FuzzParse(f *testing.F) {
 		if !bytes.Equal(file.Bytes(), text) {
 			t.Fatal("parsing changed the text")
 		}
-		written := file.Format()
-		again, err := Parse("f", written)
-		if err != nil {
-			t.Fatalf("what was written is refused: %v\n%q", err, written)
-		}
-		if d := cmp.Diff(flat(file), flat(again)); d != "" {
-			t.Fatal(d)
-		}
-		if d := cmp.Diff(string(written), string(again.Format())); d != "" {
-			t.Fatal(d)
-		}
-		for i, st := range file.stmts {
-			ordered := st.lineStart <= st.start && st.start < st.end && st.end <= st.rest && st.rest <= st.lineEnd
-			if !ordered || i > 0 && file.stmts[i-1].end > st.start {
-				t.Fatalf("statement %d is not in its place: %+v", i, st)
-			}
-		}
+		checkFormat(t, file)
+		checkPlaces(t, file)
 	})
+}
+
+// checkFormat checks that a file written anew says the same.
+func checkFormat(t *testing.T, file *File) {
+	written := file.Format()
+	again, err := Parse("f", written)
+	if err != nil {
+		t.Fatalf("what was written is refused: %v\n%q", err, written)
+	}
+	if d := cmp.Diff(flat(file), flat(again)); d != "" {
+		t.Fatal(d)
+	}
+	if d := cmp.Diff(string(written), string(again.Format())); d != "" {
+		t.Fatal(d)
+	}
+}
+
+// checkPlaces checks that statements follow each other in the text.
+func checkPlaces(t *testing.T, file *File) {
+	after := 0
+	for i, st := range file.stmts {
+		places := []int{after, st.start, st.end, st.rest, st.lineEnd}
+		if !slices.IsSorted(places) || st.lineStart > st.start || st.start == st.end {
+			t.Fatalf("statement %d is not in its place: %+v", i, st)
+		}
+		after = st.end
+	}
 }
 
 // FuzzEdit: an edit does what it says, keeps all other values, all other lines
@@ -67,50 +79,53 @@ func FuzzEdit(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte, op, section uint8, option, value string) {
 		before, err := Parse("f", text)
-		if err != nil || len(before.sections) == 0 || !validName(option) ||
-			value == "" || strings.Contains(value, "\x00") {
+		usable := validName(option) && value != "" && !strings.Contains(value, "\x00")
+		if err != nil || len(before.sections) == 0 || !usable {
 			return
 		}
 		s := before.sections[int(section)%len(before.sections)]
-		var touched []int // statements that may go or change
-		words := []string{"", s.Ref, option, value}
-		switch op % 4 {
-		case 0:
-			words[0], touched = "set", before.find(s, option)
-		case 1:
-			words[0] = "add"
-		case 2:
-			words[0] = "del"
-			touched = slices.DeleteFunc(before.find(s, option), func(i int) bool { return before.stmts[i].args[1].text != value })
-		case 3:
-			words[0], touched = "unset", before.find(s, option)
-		}
+		words := []string{[]string{"set", "add", "del", "unset"}[op%4], s.Ref, option, value}
 		after, _ := Parse("f", text)
 		if err := edit(after, words...); err != nil {
 			t.Fatalf("%q on %q: %v", words, text, err)
 		}
-		checkValues(t, before, after, words)
-		checkRest(t, before, after, touched)
+		checkDone(t, after, words)
+		if d := cmp.Diff(others(before, s.Ref, option), others(after, s.Ref, option)); d != "" {
+			t.Fatalf("other values changed: %s", d)
+		}
+		checkRest(t, before, after, touched(before, s, words))
 	})
 }
 
-// checkValues compares the values before and after an edit.
-func checkValues(t *testing.T, before, after *File, words []string) {
-	op, ref, option, value := words[0], words[1], words[2], words[3]
-	s, _ := after.Section(ref)
-	o, there := s.Option(option)
-	switch {
-	case op == "set" && (!there || o.List || !slices.Equal(o.Values, []string{value})):
-		t.Fatalf("set made %+v", o)
-	case op == "add" && (!there || !o.List || o.Values[len(o.Values)-1] != value):
-		t.Fatalf("add made %+v", o)
-	case op == "del" && there && slices.Contains(o.Values, value):
-		t.Fatalf("del left %+v", o)
-	case op == "unset" && there:
-		t.Fatalf("unset left %+v", o)
+// touched are the statements that an edit may change or remove.
+func touched(f *File, s *Section, words []string) []int {
+	found := f.find(s, words[2])
+	switch words[0] {
+	case "add":
+		return nil
+	case "del":
+		return slices.DeleteFunc(found, func(i int) bool { return f.stmts[i].args[1].text != words[3] })
 	}
-	if d := cmp.Diff(others(before, ref, option), others(after, ref, option)); d != "" {
-		t.Fatalf("other values changed: %s", d)
+	return found
+}
+
+// checkDone checks what an edit was meant to do.
+func checkDone(t *testing.T, after *File, words []string) {
+	op, value := words[0], words[3]
+	s, _ := after.Section(words[1])
+	o, ok := s.Option(words[2])
+	if !ok {
+		o = &Option{Values: []string{}}
+	}
+	last := append([]string{""}, o.Values...)[len(o.Values)]
+	done := map[string]bool{
+		"set":   !o.List && len(o.Values) == 1 && last == value,
+		"add":   o.List && last == value,
+		"del":   !slices.Contains(o.Values, value),
+		"unset": !ok,
+	}
+	if !done[op] {
+		t.Fatalf("%q made %+v", words, o)
 	}
 }
 

@@ -2,6 +2,7 @@ package uci
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,52 +15,34 @@ import (
 
 func write(t *testing.T, path, text string, mode fs.FileMode) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(path, mode); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(path, []byte(text), 0o600))
+	must(t, os.Chmod(path, mode))
 }
 
 func TestEditReplacesTheFileAndKeepsModeOwnerAndLink(t *testing.T) {
 	dir := t.TempDir()
 	path, link := filepath.Join(dir, "routerd"), filepath.Join(dir, "link")
 	write(t, path, "config t n\n", 0o640)
-	if os.Getuid() == 0 {
-		if err := os.Chown(path, 12, 34); err != nil {
-			t.Fatal(err)
-		}
+	if os.Getuid() == 0 { // only root can give files away
+		must(t, os.Chown(path, 12, 34))
 	}
-	if err := os.Symlink(path, link); err != nil {
-		t.Fatal(err)
-	}
-	before, _ := os.Stat(path)
-	if err := Edit(link, func(f *File) error { return f.Set("n", "a", "b") }); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Symlink(path, link))
+	before := stat(t, path)
+	must(t, Edit(link, func(f *File) error { return f.Set("n", "a", "b") }))
 	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if d := cmp.Diff("config t n\n\toption a 'b'\n", string(text)); d != "" {
 		t.Error(d)
 	}
-	after, _ := os.Stat(path)
-	if after.Mode() != before.Mode() {
-		t.Errorf("mode %v, want %v", after.Mode(), before.Mode())
-	}
-	var old, now fileOwner
-	old.of(t, before)
-	now.of(t, after)
-	if old != now {
-		t.Errorf("owner %v, want %v", now, old)
+	after := stat(t, path)
+	if d := cmp.Diff(describe(t, before), describe(t, after)); d != "" {
+		t.Error(d)
 	}
 	if os.SameFile(before, after) {
 		t.Error("the file was written in place, not replaced")
 	}
-	if st, err := os.Lstat(link); err != nil || st.Mode()&fs.ModeSymlink == 0 {
-		t.Errorf("the link is %v, %v", st.Mode(), err)
+	if target, err := os.Readlink(link); err != nil || target != path {
+		t.Errorf("the link leads to %q, %v", target, err)
 	}
 	checkOnly(t, dir, "link", "routerd")
 }
@@ -161,14 +144,26 @@ func checkOnly(t *testing.T, dir string, names ...string) {
 	}
 }
 
-// fileOwner is user and group of a file.
-type fileOwner struct{ uid, gid uint32 }
-
-func (o *fileOwner) of(t *testing.T, info fs.FileInfo) {
+// describe gives mode and owner of a file.
+func describe(t *testing.T, info fs.FileInfo) string {
 	t.Helper()
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		t.Fatalf("no owner in %T", info.Sys())
 	}
-	o.uid, o.gid = st.Uid, st.Gid
+	return fmt.Sprintf("%v %d:%d", info.Mode(), st.Uid, st.Gid)
+}
+
+func stat(t *testing.T, path string) fs.FileInfo {
+	t.Helper()
+	info, err := os.Stat(path)
+	must(t, err)
+	return info
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }
