@@ -1,7 +1,6 @@
 package ebpf
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -72,45 +71,6 @@ type Tables struct {
 	// the direct path are counted.
 	TrackDirect bool
 	Own         bool // the router's own connections are steered
-}
-
-// Numbers gives each named destination its number: that of earlier times where
-// it had one. Names that are not given keep theirs until Forget.
-func (d *DataPlane) Numbers(names []string) (map[string]Destination, error) {
-	m := d.maps[bpfMapNumbers]
-	known, err := entries[[16]byte, uint32](m)
-	if err != nil {
-		return nil, fmt.Errorf("read destinations' numbers: %w", err)
-	}
-	taken := map[uint32]bool{}
-	for _, n := range known {
-		taken[n] = true
-	}
-	out := make(map[string]Destination, len(names))
-	next := uint32(1)
-	for _, name := range names {
-		key := numberKey(name)
-		n, ok := known[key]
-		if !ok {
-			for taken[next] {
-				next++
-			}
-			if n = next; n >= MaxDestinations {
-				return nil, fmt.Errorf("number destination %s: more than %d destinations", name, MaxDestinations-1)
-			}
-			if err := m.Put(key, n); err != nil {
-				return nil, fmt.Errorf("number destination %s: %w", name, err)
-			}
-			taken[n], known[key] = true, n
-		}
-		out[name] = Destination(n)
-	}
-	return out, nil
-}
-
-func numberKey(name string) [16]byte {
-	sum := sha256.Sum256([]byte(name))
-	return [16]byte(sum[:16])
 }
 
 // SetTables makes the maps say what t says. Each step leaves a state in which a
