@@ -6,11 +6,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 func write(t *testing.T, path, text string, mode fs.FileMode) {
@@ -166,4 +168,60 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// The file is locked as uci locks it; when uci has put a new one in its place
+// meanwhile, the edit is made there.
+func TestEditWaitsForTheLockAndEditsTheNewFile(t *testing.T) {
+	dir := t.TempDir()
+	path, fresh := filepath.Join(dir, "routerd"), filepath.Join(dir, "fresh")
+	write(t, path, "config t old\n", 0o600)
+	write(t, fresh, "config t n\n", 0o600)
+	held, err := os.Open(path)
+	must(t, err)
+	defer held.Close()
+	must(t, unix.Flock(int(held.Fd()), unix.LOCK_EX))
+	done := make(chan error, 1)
+	go func() { done <- Edit(path, func(f *File) error { return f.Set("n", "a", "b") }) }()
+	must(t, os.Rename(fresh, path))
+	must(t, unix.Flock(int(held.Fd()), unix.LOCK_UN))
+	must(t, <-done)
+	f, err := Read(path)
+	must(t, err)
+	if d := cmp.Diff("n=t\nn.a=\"b\"\n", flat(f)); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestEditKeepsTheOldFileWhenItCannotWrite(t *testing.T) {
+	dir := t.TempDir()
+	name := strings.Repeat("x", 250) // no room for the temporary file's longer name
+	path := filepath.Join(dir, name)
+	write(t, path, "config t n\n", 0o600)
+	err := Edit(path, func(f *File) error { return f.Set("n", "a", "b") })
+	if !errors.Is(err, unix.ENAMETOOLONG) || !strings.HasPrefix(err.Error(), "write settings: ") {
+		t.Errorf("error %v", err)
+	}
+	text, err := os.ReadFile(path)
+	must(t, err)
+	if d := cmp.Diff("config t n\n", string(text)); d != "" {
+		t.Error(d)
+	}
+	checkOnly(t, dir, name)
+}
+
+func TestReplaceLeavesNoTemporaryFileBehind(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "routerd")
+	must(t, os.Mkdir(path, 0o700)) // a directory cannot be replaced by a file
+	old, err := os.Open(path)
+	must(t, err)
+	if err := replace(path, old, []byte("x")); err == nil {
+		t.Error("a directory was replaced")
+	}
+	must(t, old.Close())
+	if err := replace(path, old, []byte("x")); !errors.Is(err, unix.EBADF) {
+		t.Errorf("replace of a closed file: %v", err)
+	}
+	checkOnly(t, dir, "routerd")
 }
