@@ -54,7 +54,9 @@ func (b *nftBatch) ruleset(have *nftHave, rules []nftRule, sets []ownSet) error 
 		return err
 	}
 	for _, d := range diffs {
-		b.addRules(d)
+		if err := b.addRules(d); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -184,28 +186,35 @@ func (b *nftBatch) deleteRules(d ruleDiff) error {
 	return nil
 }
 
-// addRules inserts before it replaces: a rule that is replaced gets another
-// handle.
-func (b *nftBatch) addRules(d ruleDiff) {
+// addRules inserts what is new, and in place of a rule that differs its
+// successor before it. The library's own replacing does not do: the kernel
+// answers it with one message more than the library reads.
+func (b *nftBatch) addRules(d ruleDiff) error {
 	for _, p := range d.inserts {
-		r := &nftables.Rule{
-			Table: b.table, Chain: d.chain, Position: p.handle,
-			Exprs: p.exprs, UserData: userComment(p.comment()),
-		}
-		if p.handle == 0 {
-			b.conn.AddRule(r)
-		} else {
-			b.conn.InsertRule(r)
-		}
+		b.insert(d.chain, p)
 		b.note("add rule %q to chain %s", p.comment(), p.chain)
 	}
 	for _, p := range d.replace {
-		b.conn.ReplaceRule(&nftables.Rule{
-			Table: b.table, Chain: d.chain, Handle: p.handle,
-			Exprs: p.exprs, UserData: userComment(p.comment()),
-		})
+		b.insert(d.chain, p)
+		old := &nftables.Rule{Table: b.table, Chain: d.chain, Handle: p.handle}
+		if err := b.conn.DelRule(old); err != nil {
+			return fmt.Errorf("replace rule %q: %w", p.comment(), err)
+		}
 		b.note("replace rule %q in chain %s", p.comment(), p.chain)
 	}
+	return nil
+}
+
+func (b *nftBatch) insert(chain *nftables.Chain, p placedRule) {
+	r := &nftables.Rule{
+		Table: b.table, Chain: chain, Position: p.handle,
+		Exprs: p.exprs, UserData: userComment(p.comment()),
+	}
+	if p.handle == 0 {
+		b.conn.AddRule(r)
+		return
+	}
+	b.conn.InsertRule(r)
 }
 
 // setDiff queues the sets that go and come, and the elements that differ.
