@@ -85,3 +85,6 @@ func (p bpfRdPrefix) prefix() netip.Prefix {
 	}
 	return netip.PrefixFrom(a, bits)
 }
+
+// Hash is HashName with the data plane's own seed: Known.Rule and Event.Rule.
+func (d *DataPlane) Hash(name string) (uint64, error) { return HashName(d.seed, name) }

@@ -36,7 +36,7 @@ stays and goes on steering: ` + "`routerd cleanup`" + ` removes it.`,
 		}
 		hangups, stop := hangups(ctx)
 		defer stop()
-		_ = hangups
+		o.Reload = hangups
 		return daemon.Run(ctx, o)
 	})
 	return cmd

@@ -62,6 +62,8 @@ const (
 	Socket = "/var/run/routerd.sock"
 	// ConfigFile is the default settings file.
 	ConfigFile = "/etc/config/routerd"
+	// TunnelDir is where `routerd tunnel import` puts wg-quick files.
+	TunnelDir = "/etc/routerd"
 	// DefaultMask is the default value of option mark_mask.
 	DefaultMask Mask = 0x0f000000
 )

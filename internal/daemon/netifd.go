@@ -1,0 +1,70 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os/exec"
+	"time"
+)
+
+// ubusTime bounds one question to netifd.
+const ubusTime = 2 * time.Second
+
+// device finds the device of a name from the settings: the device of that name,
+// or that of the netifd network of that name.
+func device(ctx context.Context, name string) (string, error) {
+	if _, err := net.InterfaceByName(name); err == nil {
+		return name, nil
+	}
+	ubus, err := exec.LookPath("ubus")
+	if err != nil {
+		return "", fmt.Errorf("%s is no device on this router", name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, ubusTime)
+	defer cancel()
+	// No shell: the name is one argument, and ubus refuses one that is no object.
+	out, err := exec.CommandContext(ctx, ubus, "call", "network.interface."+name, "status").Output()
+	if err != nil {
+		return "", fmt.Errorf("%s is neither a device nor a netifd network", name)
+	}
+	return netifdDevice(name, out)
+}
+
+// netifdDevice reads the answer of ubus' network.interface.NAME status.
+func netifdDevice(name string, answer []byte) (string, error) {
+	var status struct {
+		Up     bool   `json:"up"`
+		Device string `json:"device"`
+		L3     string `json:"l3_device"`
+	}
+	if err := json.Unmarshal(answer, &status); err != nil {
+		return "", fmt.Errorf("read status of network %s: %w", name, err)
+	}
+	switch {
+	case status.L3 != "":
+		return status.L3, nil
+	case status.Device != "":
+		return status.Device, nil
+	}
+	return "", fmt.Errorf("network %s has no device (up: %t)", name, status.Up)
+}
+
+// devices finds the devices of several names, each once; what cannot be found
+// is told.
+func devices(ctx context.Context, option string, names []string) (found, problems []string) {
+	seen := map[string]bool{}
+	for _, name := range names {
+		dev, err := device(ctx, name)
+		if err != nil {
+			problems = append(problems, fmt.Sprintf("option %s: %v", option, err))
+			continue
+		}
+		if !seen[dev] {
+			seen[dev] = true
+			found = append(found, dev)
+		}
+	}
+	return found, problems
+}

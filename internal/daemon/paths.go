@@ -1,0 +1,145 @@
+package daemon
+
+import (
+	"context"
+	"net"
+	"net/netip"
+
+	"github.com/routerd/routerd/ebpf"
+	"github.com/routerd/routerd/internal/control"
+	"github.com/routerd/routerd/internal/steer"
+	"github.com/routerd/routerd/internal/tunnel"
+	"github.com/routerd/routerd/netcfg"
+)
+
+// choose picks every destination's path for the tunnels' present state.
+func (d *daemon) choose(p *steer.Plan) map[string]steer.Choice {
+	tunnels := map[string]steer.Tunnel{}
+	for _, t := range d.view.tunnels {
+		tunnels[t.Name] = steer.Tunnel{Up: t.Health == tunnel.Up, Maybe: t.Health == tunnel.Connecting, Reason: t.Reason}
+	}
+	out := make(map[string]steer.Choice, len(p.Destinations))
+	for i := range p.Destinations {
+		out[p.Destinations[i].Name] = steer.Choose(&p.Destinations[i], tunnels)
+	}
+	return out
+}
+
+// moved takes note of the choices that are in force now, tells of those that
+// changed, and ends the flows of a destination that left a path which is down.
+func (d *daemon) moved(ctx context.Context, now map[string]steer.Choice) {
+	before := d.view.choices
+	d.set(func(v *view) { v.choices = now })
+	for name, c := range now {
+		old, known := before[name]
+		if !known || old.Path == c.Path {
+			continue
+		}
+		d.log.Info("destination moved", "destination", name, "from", old.Path, "to", c.Path, "reason", c.Reason)
+		d.events.Add(control.Event{Kind: control.EventPath, Destination: name, From: old.Path, To: c.Path, Reason: c.Reason})
+		if d.pathUp(old.Path) {
+			continue
+		}
+		number, index := d.view.numbers[name], d.pathIndex(old.Path)
+		d.endFlows(ctx, func(f ebpf.Flow) bool { return f.Destination == number && f.Path == index })
+	}
+}
+
+// pathUp says whether flows can go on over a path.
+func (d *daemon) pathUp(path string) bool {
+	if path == steer.PathDirect {
+		return true
+	}
+	for _, t := range d.view.tunnels {
+		if t.Name == path {
+			return t.Health == tunnel.Up
+		}
+	}
+	return false
+}
+
+// endFlows ends flows at once, rather than leave them hanging: the clients get a
+// reset or an ICMP error, the kernel forgets how it translated them.
+func (d *daemon) endFlows(ctx context.Context, match func(ebpf.Flow) bool) {
+	all, err := d.dp.Flows()
+	if err != nil {
+		d.log.Warn("cannot list flows", "error", err)
+		return
+	}
+	var end, forget []ebpf.Flow
+	type pair struct{ client, server netip.AddrPort }
+	ended := map[pair]bool{}
+	var resets []netcfg.Reset
+	for _, f := range all {
+		if !match(f) || f.Flags&ebpf.FlowEnded != 0 {
+			continue
+		}
+		ended[pair{f.Client, f.Server}] = true
+		if f.Protocol == protoTCP {
+			end = append(end, f)
+		} else {
+			// The next packet of the same socket takes the new path.
+			forget = append(forget, f)
+		}
+		if i, err := net.InterfaceByIndex(f.Ifindex); err == nil {
+			resets = append(resets, netcfg.Reset{Proto: f.Protocol, Client: f.Client, Server: f.Server, Seq: f.Ack, Device: i.Name})
+		}
+	}
+	if len(ended) == 0 {
+		return
+	}
+	d.warn("end flows", d.dp.EndFlows(end))
+	d.warn("forget flows", d.dp.ForgetFlows(forget))
+	_, err = d.net.DropConntrack(ctx, func(src, dst netip.AddrPort, _ uint8, _ netip.Addr) bool {
+		return ended[pair{src, dst}]
+	})
+	d.warn("forget tracked connections", err)
+	d.warn("reset clients' connections", d.net.Reset(ctx, resets))
+	d.log.Info("flows ended", "count", len(ended))
+}
+
+func (d *daemon) warn(what string, err error) {
+	if err != nil {
+		d.log.Warn("cannot "+what, "error", err)
+	}
+}
+
+// refreshTunnels measures the tunnels and has a change applied.
+func (d *daemon) refreshTunnels(ctx context.Context) {
+	if d.view.settings == nil || !d.view.settings.cfg.Main.Enabled {
+		return
+	}
+	before := d.view.tunnels
+	now := d.tunnels.Refresh(ctx)
+	d.set(func(v *view) { v.tunnels = now })
+	old := map[string]tunnel.State{}
+	for _, t := range before {
+		old[t.Name] = t
+	}
+	for _, t := range now {
+		was, known := old[t.Name]
+		if known && was.Health != t.Health {
+			d.log.Info("tunnel changed", "tunnel", t.Name, "from", was.Health, "to", t.Health, "reason", t.Reason)
+			d.events.Add(control.Event{Kind: control.EventTunnel, Tunnel: t.Name, From: string(was.Health), To: string(t.Health), Reason: t.Reason})
+		}
+		if !known || differs(was, t) {
+			d.dirty = true
+		}
+	}
+}
+
+// differs says whether a tunnel's change concerns the kernel's state.
+func differs(a, b tunnel.State) bool {
+	if a.Health != b.Health || a.Index != b.Index || a.Device != b.Device || a.IPv4 != b.IPv4 || a.IPv6 != b.IPv6 {
+		return true
+	}
+	if len(a.Endpoints) != len(b.Endpoints) || len(a.Addresses) != len(b.Addresses) {
+		return true
+	}
+	for i := range a.Endpoints {
+		if a.Endpoints[i] != b.Endpoints[i] {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,119 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/routerd/routerd/internal/catalogue"
+	"github.com/routerd/routerd/internal/config"
+	"github.com/routerd/routerd/internal/owned"
+	"github.com/routerd/routerd/internal/steer"
+	"github.com/routerd/routerd/internal/tunnel"
+)
+
+// settings are everything read from files: the whole input of the daemon. A
+// value is made by loadSettings and never changed.
+type settings struct {
+	cfg      *config.Config
+	plan     *steer.Plan
+	specs    []tunnel.Spec
+	problems []config.Problem
+	services *catalogue.Catalogue
+	files    map[string][]catalogue.Rule
+}
+
+// loadSettings reads and checks all of it. With an error the settings cannot be
+// used; the problems say why in either case.
+func loadSettings(path string) (*settings, []config.Problem, error) {
+	cfg, problems, err := config.Load(path)
+	if err != nil {
+		return nil, problems, err
+	}
+	services, err := catalogue.Builtin()
+	if err != nil {
+		return nil, problems, fmt.Errorf("read catalogue: %w", err)
+	}
+	s := &settings{cfg: cfg, services: services, files: map[string][]catalogue.Rule{}}
+	var errs []error
+	errs = append(errs, s.readFiles())
+	if s.specs, err = tunnelSpecs(cfg); err != nil {
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, append(problems, config.Problem{Level: config.LevelError, Text: err.Error()}), err
+	}
+	if s.plan, err = steer.Compile(cfg, s); err != nil {
+		return nil, append(problems, config.Problem{Level: config.LevelError, Text: err.Error()}), err
+	}
+	s.problems = problems
+	return s, problems, nil
+}
+
+// Service implements steer.Source.
+func (s *settings) Service(id string) (catalogue.Service, bool) { return s.services.Service(id) }
+
+// InCategory implements steer.Source.
+func (s *settings) InCategory(c catalogue.Category) []catalogue.Service {
+	return s.services.InCategory(c)
+}
+
+// File implements steer.Source.
+func (s *settings) File(path string) []catalogue.Rule { return s.files[path] }
+
+// readFiles reads the rules that destinations name by file. A line that is no
+// rule is skipped; config.Load has told of it.
+func (s *settings) readFiles() error {
+	var errs []error
+	for _, d := range s.cfg.Destinations {
+		for _, path := range d.Files {
+			if _, ok := s.files[path]; ok || !d.Enabled {
+				continue
+			}
+			rules, err := readRules(path)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("destination %s: option file %q: %w", d.Name, path, err))
+			}
+			s.files[path] = rules
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func readRules(path string) ([]catalogue.Rule, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open rules: %w", err)
+	}
+	defer f.Close()
+	rules, _, err := catalogue.ParsePlain(f)
+	if err != nil {
+		return nil, fmt.Errorf("read rules: %w", err)
+	}
+	return rules, nil
+}
+
+// tunnelSpecs decodes the enabled tunnels; every fault is reported.
+func tunnelSpecs(c *config.Config) ([]tunnel.Spec, error) {
+	var specs []tunnel.Spec
+	var errs []error
+	for _, t := range c.Tunnels {
+		if !t.Enabled {
+			continue
+		}
+		set, err := tunnel.FromConfig(t)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		spec := tunnel.Spec{
+			Name: t.Name, Type: t.Type, Device: owned.Device(t.Name), Backend: t.Backend,
+			Settings: set, Mark: c.Main.MarkMask.Mark(owned.PathDirect),
+		}
+		if t.Type == config.TunnelInterface {
+			spec.Device = t.Device
+		}
+		specs = append(specs, spec)
+	}
+	return specs, errors.Join(errs...)
+}
