@@ -30,6 +30,7 @@ type APIError struct {
 	Message string
 }
 
+// Error is the message in the daemon's words.
 func (e *APIError) Error() string { return e.Message }
 
 // Client asks a daemon. Safe for use by many goroutines.
