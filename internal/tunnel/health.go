@@ -55,8 +55,8 @@ func (t track) observe(now time.Time, s sample, keepalive time.Duration) track {
 	switch {
 	case heard:
 		t.rxAt, t.askedAt = now, time.Time{}
-		if t.handshakeAt.IsZero() {
-			t.handshakeAt = now // only who has a session counts what it receives
+		if t.handshakeAt.IsZero() && !s.handshake.IsZero() {
+			t.handshakeAt = now // dated by another clock, but it works
 		}
 	case sent > silent(now.Sub(t.at), keepalive):
 		t = t.asked(now)

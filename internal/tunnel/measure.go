@@ -106,6 +106,10 @@ func (m *Manager) unresolved(p *peer, want Peer, j judgement) judgement {
 	return judgement{health: Connecting, reason: fmt.Sprintf("resolving the endpoint %s", want.Endpoint.Host)}
 }
 
+// candidateTime holds one repetition of a handshake, which WireGuard sends every
+// five seconds and a third.
+const candidateTime = 6 * time.Second
+
 // seek moves a peer's endpoint if that is called for, and says whether it did.
 func (m *Manager) seek(t *tunnel, p *peer, want Peer, j judgement, now time.Time) bool {
 	answers := j.health == Up
@@ -114,7 +118,7 @@ func (m *Manager) seek(t *tunnel, p *peer, want Peer, j judgement, now time.Time
 	}
 	to, ok := chooseEndpoint(endpointView{
 		current: p.endpoint, candidates: m.candidates(want), fresh: t.fresh,
-		answers: answers, tried: now.Sub(p.movedAt), patience: m.opts.AnswerTime,
+		answers: answers, tried: now.Sub(p.movedAt), patience: max(m.opts.AnswerTime, candidateTime),
 	})
 	if !ok {
 		return false

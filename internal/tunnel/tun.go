@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -26,6 +27,7 @@ type tunDevice struct {
 	file    *os.File
 	name    string
 	index   int
+	mtu     atomic.Int64
 	events  chan tun.Event
 	done    chan struct{}
 	once    sync.Once
@@ -77,6 +79,7 @@ func (t *tunDevice) follow() error {
 		return fmt.Errorf("find device %s: %w", t.name, err)
 	}
 	t.index = link.Attrs().Index
+	t.mtu.Store(int64(link.Attrs().MTU))
 	go t.pass(updates, link.Attrs().RawFlags&unix.IFF_UP != 0)
 	return nil
 }
@@ -99,6 +102,7 @@ func (t *tunDevice) pass(updates <-chan netlink.LinkUpdate, up bool) {
 			if int(u.Index) != t.index || u.Header.Type != unix.RTM_NEWLINK {
 				continue
 			}
+			t.mtu.Store(int64(u.Attrs().MTU))
 			event := tun.Event(tun.EventMTUUpdate | tun.EventDown)
 			if u.Flags&unix.IFF_UP != 0 {
 				event = tun.EventMTUUpdate | tun.EventUp
@@ -157,14 +161,8 @@ func gone(err error) error {
 	return err
 }
 
-// MTU asks the kernel.
-func (t *tunDevice) MTU() (int, error) {
-	link, err := netlink.LinkByIndex(t.index)
-	if err != nil {
-		return 0, fmt.Errorf("find device %s: %w", t.name, err)
-	}
-	return link.Attrs().MTU, nil
-}
+// MTU is what the kernel said last.
+func (t *tunDevice) MTU() (int, error) { return int(t.mtu.Load()), nil }
 
 // Name is the device's name.
 func (t *tunDevice) Name() (string, error) { return t.name, nil }

@@ -54,6 +54,8 @@ func newWorld(t *testing.T) *world {
 		must(t, err)
 		must(t, handle.LinkSetUp(link))
 	}
+	// The peer forwards, as an exit does, and so answers a nudge at once.
+	w.inThere(func() { must(t, os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0)) })
 	return w
 }
 
