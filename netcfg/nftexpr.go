@@ -148,6 +148,15 @@ func toLocal() []expr.Any {
 	}
 }
 
+// noRoute matches packets whose route, by destination and mark, leads to no
+// device: it is unreachable or prohibited.
+func noRoute() []expr.Any {
+	return []expr.Any{
+		&expr.Fib{Register: reg, FlagDADDR: true, FlagMARK: true, ResultOIF: true, FlagPRESENT: true},
+		eq(u32(0)),
+	}
+}
+
 // syn matches TCP segments that carry the maximum segment size: SYN, SYN-ACK.
 func syn() []expr.Any {
 	return append(l4proto(unix.IPPROTO_TCP),

@@ -165,6 +165,9 @@ func (rs *nftRules) stale(p Path, f Family) {
 // guard is the second line of defence: whatever became of rules and routes, a
 // marked packet leaves by its path's device or not at all.
 func (rs *nftRules) guard(mask owned.Mask) {
+	// A path's end answers with ICMP, of which the kernel sends a client about
+	// one a second; a browser opens ten connections at once.
+	rs.add(chainPre, "path ends: refuse TCP", marked(mask), noRoute(), rejectTCP())
 	rs.add(chainForward, "guard", marked(mask), jump(chainPaths))
 	rs.add(chainForward, "guard: refuse", marked(mask), jump(chainRefuse))
 	rs.add(chainRefuse, "TCP", rejectTCP())
