@@ -165,13 +165,14 @@ func endpointOf(host string, port uint16, want string) (Endpoint, error) {
 	return Endpoint{Host: addr.String(), Port: port}, nil
 }
 
+var hostName = regexp.MustCompile(`^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$`)
+
 // nameEndpoint checks a name as the resolver will want it: RFC 1123 labels, the
 // underscore let through, the whole up to 253 characters.
 func nameEndpoint(host string, port uint16, want string) (Endpoint, error) {
-	name := regexp.MustCompile(`^([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$`)
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	// A name of digits and dots only is an address that was mistyped.
-	if len(host) > 253 || !name.MatchString(host) || strings.Trim(host, "0123456789.") == "" {
+	if len(host) > 253 || !hostName.MatchString(host) || strings.Trim(host, "0123456789.") == "" {
 		return Endpoint{}, errors.New("neither a name nor an address: " + want +
 			"; write an international name in its xn-- form")
 	}

@@ -34,17 +34,29 @@ func differ(have *wgtypes.Device, want Settings, mark owned.Mark, start map[wgty
 	if p := int(want.ListenPort); p != 0 && have.ListenPort != p {
 		c.config.ListenPort, c.any = &p, true
 	}
+	c.peers(have.Peers, want.Peers, start)
+	if newKey {
+		for _, w := range want.Peers {
+			c.rekeys[w.PublicKey] = true
+		}
+	}
+	c.any = c.any || len(c.config.Peers) > 0
+	return c
+}
+
+// peers adds what is to be told about peers.
+func (c *change) peers(have []wgtypes.Peer, want []Peer, start map[wgtypes.Key]netip.AddrPort) {
 	known := map[wgtypes.Key]wgtypes.Peer{}
-	for _, p := range have.Peers {
+	for _, p := range have {
 		known[p.PublicKey] = p
 	}
 	// Removals come first: a network may move from one peer to another.
-	for _, p := range have.Peers {
-		if !slices.ContainsFunc(want.Peers, func(w Peer) bool { return w.PublicKey == p.PublicKey }) {
+	for _, p := range have {
+		if !slices.ContainsFunc(want, func(w Peer) bool { return w.PublicKey == p.PublicKey }) {
 			c.config.Peers = append(c.config.Peers, wgtypes.PeerConfig{PublicKey: p.PublicKey, Remove: true})
 		}
 	}
-	for _, w := range want.Peers {
+	for _, w := range want {
 		p, ok := known[w.PublicKey]
 		if !ok {
 			c.config.Peers = append(c.config.Peers, newPeer(w, start[w.PublicKey]))
@@ -54,12 +66,10 @@ func differ(have *wgtypes.Device, want Settings, mark owned.Mark, start map[wgty
 		if differs {
 			c.config.Peers = append(c.config.Peers, pc)
 		}
-		if newKey || pc.PresharedKey != nil {
+		if pc.PresharedKey != nil {
 			c.rekeys[w.PublicKey] = true
 		}
 	}
-	c.any = c.any || len(c.config.Peers) > 0
-	return c
 }
 
 // newPeer is the whole of a peer. Turning the keepalive on is what makes

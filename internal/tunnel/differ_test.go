@@ -1,8 +1,10 @@
 package tunnel
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,48 +25,52 @@ func deviceOf(s Settings) *wgtypes.Device {
 	return d
 }
 
+// summary names what a config would change, without values that are keys.
+func summary(c wgtypes.Config) string {
+	var out []string
+	add := func(is bool, text string, args ...any) {
+		if is {
+			out = append(out, fmt.Sprintf(text, args...))
+		}
+	}
+	add(c.PrivateKey != nil, "private key")
+	add(c.FirewallMark != nil, "mark")
+	add(c.ListenPort != nil, "port")
+	for _, p := range c.Peers {
+		add(p.Remove, "remove")
+		add(p.UpdateOnly, "update")
+		add(!p.Remove && !p.UpdateOnly, "add")
+		add(p.PresharedKey != nil, "psk")
+		add(p.Endpoint != nil, "endpoint %v", p.Endpoint)
+		add(p.PersistentKeepaliveInterval != nil, "keepalive")
+		add(p.ReplaceAllowedIPs, "replace %d networks", len(p.AllowedIPs))
+	}
+	return strings.Join(out, ", ")
+}
+
 func TestOnlyDifferencesAreConfigured(t *testing.T) {
 	other := keyOf(t, keyD)
+	added := "add, endpoint 192.0.2.7:51820, keepalive, replace 2 networks"
 	for _, c := range []struct {
 		name   string
 		change func(*wgtypes.Device)
-		ok     func(wgtypes.Config) bool
+		want   string
 		rekeys bool
 	}{
-		{"nothing", func(*wgtypes.Device) {}, nil, false},
-		{"order of networks", func(d *wgtypes.Device) {
-			a := d.Peers[0].AllowedIPs
-			a[0], a[1] = a[1], a[0]
-		}, nil, false},
-		{"endpoint that roamed", func(d *wgtypes.Device) { d.Peers[0].Endpoint.Port = 9 }, nil, false},
-		{"private key", func(d *wgtypes.Device) { d.PrivateKey = other }, func(c wgtypes.Config) bool {
-			return c.PrivateKey != nil && c.FirewallMark == nil && len(c.Peers) == 0
-		}, true},
-		{"mark", func(d *wgtypes.Device) { d.FirewallMark = 1 }, func(c wgtypes.Config) bool {
-			return *c.FirewallMark == int(testMark) && c.PrivateKey == nil && len(c.Peers) == 0
-		}, false},
-		{"preshared key", func(d *wgtypes.Device) { d.Peers[0].PresharedKey = other }, func(c wgtypes.Config) bool {
-			return *c.Peers[0].PresharedKey == wgtypes.Key{} && c.Peers[0].UpdateOnly && c.Peers[0].AllowedIPs == nil
-		}, true},
-		{"keepalive", func(d *wgtypes.Device) { d.Peers[0].PersistentKeepaliveInterval = 0 }, func(c wgtypes.Config) bool {
-			return *c.Peers[0].PersistentKeepaliveInterval == DefaultKeepalive && c.Peers[0].PresharedKey == nil
-		}, false},
+		{"nothing", func(*wgtypes.Device) {}, "", false},
+		{"order of networks", func(d *wgtypes.Device) { slices.Reverse(d.Peers[0].AllowedIPs) }, "", false},
+		{"endpoint that roamed", func(d *wgtypes.Device) { d.Peers[0].Endpoint.Port = 9 }, "", false},
 		{"keepalive that waits for an endpoint", func(d *wgtypes.Device) {
 			d.Peers[0].PersistentKeepaliveInterval, d.Peers[0].Endpoint = 0, nil
-		}, nil, false},
-		{"networks", func(d *wgtypes.Device) { d.Peers[0].AllowedIPs = d.Peers[0].AllowedIPs[:1] }, func(c wgtypes.Config) bool {
-			return c.Peers[0].ReplaceAllowedIPs && len(c.Peers[0].AllowedIPs) == 2 && c.Peers[0].UpdateOnly
-		}, false},
-		{"missing peer", func(d *wgtypes.Device) { d.Peers = nil }, func(c wgtypes.Config) bool {
-			p := c.Peers[0]
-			return !p.UpdateOnly && p.Endpoint.String() == "192.0.2.7:51820" && *p.PersistentKeepaliveInterval == DefaultKeepalive && len(p.AllowedIPs) == 2
-		}, false},
-		{"peer too many", func(d *wgtypes.Device) { d.Peers = append(d.Peers, wgtypes.Peer{PublicKey: other}) }, func(c wgtypes.Config) bool {
-			return len(c.Peers) == 1 && c.Peers[0].Remove && c.Peers[0].PublicKey == other
-		}, false},
-		{"another peer", func(d *wgtypes.Device) { d.Peers[0].PublicKey = other }, func(c wgtypes.Config) bool {
-			return len(c.Peers) == 2 && c.Peers[0].Remove && !c.Peers[1].Remove
-		}, false},
+		}, "", false},
+		{"private key", func(d *wgtypes.Device) { d.PrivateKey = other }, "private key", true},
+		{"mark", func(d *wgtypes.Device) { d.FirewallMark = 1 }, "mark", false},
+		{"preshared key", func(d *wgtypes.Device) { d.Peers[0].PresharedKey = other }, "update, psk", true},
+		{"keepalive", func(d *wgtypes.Device) { d.Peers[0].PersistentKeepaliveInterval = 0 }, "update, keepalive", false},
+		{"networks", func(d *wgtypes.Device) { d.Peers[0].AllowedIPs = nil }, "update, replace 2 networks", false},
+		{"missing peer", func(d *wgtypes.Device) { d.Peers = nil }, added, false},
+		{"peer too many", func(d *wgtypes.Device) { d.Peers = append(d.Peers, wgtypes.Peer{PublicKey: other}) }, "remove", false},
+		{"another peer", func(d *wgtypes.Device) { d.Peers[0].PublicKey = other }, "remove, " + added, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := settingsTo(clamp(keyOf(t, keyA)), keyOf(t, keyC), "vpn.example.org:51820")
@@ -72,16 +78,22 @@ func TestOnlyDifferencesAreConfigured(t *testing.T) {
 			c.change(d)
 			start := map[wgtypes.Key]netip.AddrPort{s.Peers[0].PublicKey: netip.MustParseAddrPort("192.0.2.7:51820")}
 			got := differ(d, s, testMark, start)
-			if got.any != (c.ok != nil) || c.ok != nil && !c.ok(got.config) {
-				t.Errorf("config is %+v", got.config)
+			if text := summary(got.config); text != c.want || got.any != (c.want != "") {
+				t.Errorf("configures %q, want %q", text, c.want)
 			}
 			if got.rekeys[s.Peers[0].PublicKey] != c.rekeys {
 				t.Errorf("rekeys is %v", got.rekeys)
 			}
-			if c.name != "mark" && got.config.FirewallMark != nil {
-				t.Error("the mark is set again")
-			}
 		})
+	}
+}
+
+func TestRemovedPresharedKeyIsCleared(t *testing.T) {
+	s := settingsTo(clamp(keyOf(t, keyA)), keyOf(t, keyC), "vpn.example.org:51820")
+	d := deviceOf(s)
+	d.Peers[0].PresharedKey = keyOf(t, keyD)
+	if psk := differ(d, s, testMark, nil).config.Peers[0].PresharedKey; psk == nil || *psk != (wgtypes.Key{}) {
+		t.Error("the old preshared key stays")
 	}
 }
 

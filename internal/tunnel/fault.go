@@ -80,12 +80,13 @@ const (
 	hidden   = "(hidden)"
 )
 
+var keyLike = regexp.MustCompile(`[A-Za-z0-9+/=_-]{20,}`)
+
 // shown is a value fit for a message: short, printable and without anything
 // that could be a key. A key has 44 characters of base64 or 64 of hexadecimal,
 // but people paste them cut short and into the wrong line, so that every long
 // run of such characters is hidden.
 func shown(value string) string {
-	keyLike := regexp.MustCompile(`[A-Za-z0-9+/=_-]{20,}`)
 	value = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r == '\'' {
 			return -1

@@ -43,25 +43,28 @@ func (t track) observe(now time.Time, s sample, keepalive time.Duration) track {
 	if t.began.IsZero() || s.rx < t.last.rx || s.tx < t.last.tx {
 		return newTrack(now, s)
 	}
-	heard := s.rx > t.last.rx
-	if !s.handshake.Equal(t.last.handshake) && !s.handshake.IsZero() {
-		t.handshakeAt = now
-		heard = true
-	}
 	sent := s.tx - t.last.tx
 	if sent > 0 {
 		t.txAt = now
 	}
-	switch {
-	case heard:
-		t.rxAt, t.askedAt = now, time.Time{}
-		if t.handshakeAt.IsZero() && !s.handshake.IsZero() {
-			t.handshakeAt = now // dated by another clock, but it works
-		}
-	case sent > silent(now.Sub(t.at), keepalive):
+	shook := !s.handshake.IsZero() && !s.handshake.Equal(t.last.handshake)
+	if shook || s.rx > t.last.rx {
+		t = t.heard(now, shook, s)
+	} else if sent > silent(now.Sub(t.at), keepalive) {
 		t = t.asked(now)
 	}
 	t.at, t.last = now, s
+	return t
+}
+
+// heard notes that something came from the peer, perhaps a handshake.
+func (t track) heard(now time.Time, shook bool, s sample) track {
+	t.rxAt, t.askedAt = now, time.Time{}
+	// A session that works though its handshake is long ago was dated by a
+	// clock that has been set since.
+	if shook || t.handshakeAt.IsZero() && !s.handshake.IsZero() {
+		t.handshakeAt = now
+	}
 	return t
 }
 

@@ -119,26 +119,34 @@ func setAddresses(link netlink.Link, want []netip.Prefix) error {
 		return err
 	}
 	for _, p := range have {
-		if !slices.Contains(want, p) {
-			if err := netlink.AddrDel(link, &netlink.Addr{IPNet: ipNet(p)}); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
-				return fmt.Errorf("remove address %s: %w", p, err)
-			}
-		}
-	}
-	for _, p := range want {
-		if slices.Contains(have, p) {
+		if slices.Contains(want, p) {
 			continue
 		}
-		addr := &netlink.Addr{IPNet: ipNet(p)}
-		if isIPv6(p) {
-			// Nobody else is on the link that could have it.
-			addr.Flags = unix.IFA_F_NODAD
+		if err := netlink.AddrDel(link, &netlink.Addr{IPNet: ipNet(p)}); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			return fmt.Errorf("remove address %s: %w", p, err)
 		}
-		if err := netlink.AddrAdd(link, addr); err != nil && !errors.Is(err, unix.EEXIST) {
-			return addressError(p, err)
+	}
+	// Removing one may have removed its secondaries, so that all are added.
+	for _, p := range want {
+		if err := addAddress(link, p); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// addAddress adds an address unless it is there.
+func addAddress(link netlink.Link, p netip.Prefix) error {
+	addr := &netlink.Addr{IPNet: ipNet(p)}
+	if isIPv6(p) {
+		// Nobody else is on the link that could have it.
+		addr.Flags = unix.IFA_F_NODAD
+	}
+	err := netlink.AddrAdd(link, addr)
+	if err == nil || errors.Is(err, unix.EEXIST) {
+		return nil
+	}
+	return addressError(p, err)
 }
 
 // addressError names the one cause that people can mend.

@@ -67,14 +67,11 @@ func nudgeTarget(addresses, allowed []netip.Prefix) netip.Addr {
 			return neighbour
 		}
 	}
-	for _, p := range allowed {
-		first := p.Addr()
-		if p.Bits() < p.Addr().BitLen() {
-			first = first.Next()
-		}
-		usable := isIPv4(p) && p.Bits() > 8 && slices.ContainsFunc(addresses, isIPv4)
-		if usable && !slices.ContainsFunc(addresses, func(own netip.Prefix) bool { return own.Addr() == first }) {
-			return first
+	if slices.ContainsFunc(addresses, isIPv4) {
+		for _, p := range allowed {
+			if first := firstOf(p); first.IsValid() && !isOwn(addresses, first) {
+				return first
+			}
 		}
 	}
 	// Every device has a route to all its neighbours, of which the peer is one.
@@ -82,6 +79,21 @@ func nudgeTarget(addresses, allowed []netip.Prefix) netip.Addr {
 		return all
 	}
 	return netip.Addr{}
+}
+
+// firstOf is the first host of an IPv4 network that is smaller than a class A.
+func firstOf(p netip.Prefix) netip.Addr {
+	switch {
+	case isIPv6(p) || p.Bits() <= 8:
+		return netip.Addr{}
+	case p.Bits() == 32:
+		return p.Addr()
+	}
+	return p.Addr().Next()
+}
+
+func isOwn(addresses []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(addresses, func(own netip.Prefix) bool { return own.Addr() == a })
 }
 
 // neighbourOf is another address of the smallest network around an own IPv4

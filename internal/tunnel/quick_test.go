@@ -186,7 +186,7 @@ func TestParseQuickSaysWhatIsWrong(t *testing.T) {
 			if first, _, _ := strings.Cut(err.Error(), "\n"); first != c.want {
 				t.Errorf("got\n%s\nwant\n%s", first, c.want)
 			}
-			if fs := (Faults)(nil); !errors.As(err, &fs) {
+			if fs := Faults(nil); !errors.As(err, &fs) {
 				t.Errorf("error is a %T", err)
 			}
 		})
@@ -196,7 +196,7 @@ func TestParseQuickSaysWhatIsWrong(t *testing.T) {
 func TestParseQuickReportsEveryFaultAtOnce(t *testing.T) {
 	text := strings.NewReplacer("1380", "1", "10.9.0.2/32", "x", ":51820", "").Replace(goodFile)
 	_, err := ParseQuick(strings.NewReader(text))
-	fs := (Faults)(nil)
+	fs := Faults(nil)
 	if !errors.As(err, &fs) || len(fs) != 3 {
 		t.Fatalf("faults: %v", err)
 	}
@@ -238,7 +238,7 @@ func TestParseQuickIsBounded(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error is %v", err)
 			}
-			if fs := (Faults)(nil); errors.As(err, &fs) && len(fs) > maxFaults {
+			if fs := Faults(nil); errors.As(err, &fs) && len(fs) > maxFaults {
 				t.Errorf("%d faults", len(fs))
 			}
 		})
@@ -282,7 +282,6 @@ func FuzzParseQuick(f *testing.F) {
 	f.Add([]byte(strings.Replace(goodFile, "MTU = 1380", keyD, 1)))
 	f.Add([]byte(strings.Replace(goodFile, "MTU = 1380", "PostUp = "+keyD, 1)))
 	f.Add([]byte("[Interface]\n[Peer]\n= \n[\n]=\nEndpoint=[::]:"))
-	keyLike := regexp.MustCompile(`[A-Za-z0-9+/=_-]{20,}`)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := ParseQuick(bytes.NewReader(data))
 		if err != nil {

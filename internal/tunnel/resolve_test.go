@@ -11,45 +11,51 @@ import (
 	"time"
 )
 
+// askFor asks every second for some seconds.
+func askFor(r *resolver, seconds int) {
+	for range seconds {
+		r.ask("vpn")
+		synctest.Wait()
+		time.Sleep(time.Second)
+	}
+}
+
 func TestResolverKeepsItsDistanceAndBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		var at []int
-		fail := true
-		addrs := []netip.Addr{netip.MustParseAddr("192.0.2.1")}
-		r := newResolver(slog.New(slog.DiscardHandler), func(context.Context, string) ([]netip.Addr, error) {
+		dns := &names{}
+		dns.set(errors.New("no such host"))
+		r := newResolver(slog.New(slog.DiscardHandler), func(ctx context.Context, host string) ([]netip.Addr, error) {
 			at = append(at, int(time.Since(began).Seconds()))
-			if fail {
-				return nil, errors.New("no such host")
-			}
-			return addrs, nil
+			return dns.lookup(ctx, host)
 		}, 15*time.Second, time.Now)
+		defer r.close()
+		askFor(r, 200)
+		if want := []int{0, 15, 45, 105}; !slices.Equal(at, want) {
+			t.Errorf("lookups at %v, want %v", at, want)
+		}
+		dns.set(nil, "192.0.2.1")
+		askFor(r, 60)
+		if want := []int{225, 240, 255}; !slices.Equal(at[4:], want) {
+			t.Errorf("lookups at %v, want %v", at[4:], want)
+		}
+	})
+}
+
+func TestKnownAddressesOutliveFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dns := &names{}
+		dns.set(nil, "192.0.2.1")
+		r := newResolver(slog.New(slog.DiscardHandler), dns.lookup, 15*time.Second, time.Now)
 		defer r.close()
 		if got, err := r.known("vpn"); got != nil || err != nil {
 			t.Errorf("before: %v, %v", got, err)
 		}
-		ask := func(seconds int) {
-			for range seconds {
-				r.ask("vpn")
-				synctest.Wait()
-				time.Sleep(time.Second)
-			}
-		}
-		ask(200)
-		if want := []int{0, 15, 45, 105}; !slices.Equal(at, want) {
-			t.Errorf("lookups at %v, want %v", at, want)
-		}
-		if _, err := r.known("vpn"); err == nil {
-			t.Error("the failure is not known")
-		}
-		fail = false
-		ask(60)
-		if want := []int{225, 240, 255}; !slices.Equal(at[4:], want) {
-			t.Errorf("lookups at %v, want %v", at[4:], want)
-		}
-		fail = true
-		ask(30)
-		if got, err := r.known("vpn"); !slices.Equal(got, addrs) || err == nil {
+		askFor(r, 1)
+		dns.set(errors.New("no such host"))
+		askFor(r, 30)
+		if got, err := r.known("vpn"); len(got) != 1 || err == nil {
 			t.Errorf("after a failure: %v, %v", got, err)
 		}
 		r.keep(map[string]bool{})

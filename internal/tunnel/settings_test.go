@@ -18,7 +18,7 @@ func TestNoWayOfPrintingShowsKeys(t *testing.T) {
 	for _, k := range [][]byte{s.PrivateKey[:], s.Peers[0].PresharedKey[:], s.Peers[0].PublicKey[:]} {
 		decimal := strings.Trim(fmt.Sprint(k[:8]), "[]")
 		secrets = append(secrets, fmt.Sprintf("%x", k[:6]), strings.ToUpper(hex.EncodeToString(k[:6])), decimal,
-			strings.ReplaceAll(decimal, " ", ","), fmt.Sprintf("%s", k[:6]))
+			strings.ReplaceAll(decimal, " ", ","), string(k[:6]))
 	}
 	secrets = append(secrets, s.PrivateKey.String(), keyC, keyD)
 	outputs := map[string]string{}

@@ -28,7 +28,7 @@ func FromConfig(t config.Tunnel) (Settings, error) {
 	if err == nil {
 		return s, nil
 	}
-	if fs := (Faults)(nil); errors.As(err, &fs) {
+	if fs := Faults(nil); errors.As(err, &fs) {
 		return Settings{}, fs.at(where + ": " + t.File).err()
 	}
 	return Settings{}, Faults{{Source: where, Option: "config", Value: t.File, Text: cause(err) +

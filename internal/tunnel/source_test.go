@@ -96,7 +96,7 @@ func TestFileFaultsNameTheFile(t *testing.T) {
 		if err == nil || err.Error() != want {
 			t.Errorf("got\n%v\nwant\n%s", err, want)
 		}
-		if fs := (Faults)(nil); !errors.As(err, &fs) {
+		if fs := Faults(nil); !errors.As(err, &fs) {
 			t.Errorf("error is a %T", err)
 		}
 	}

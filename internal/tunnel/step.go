@@ -85,6 +85,7 @@ func (t *tunnel) fail(err error) error {
 	}
 	t.state.Addresses, t.state.IPv4, t.state.IPv6 = nil, false, false
 	t.state.Index = 0
+	t.settled = false // settling fills all that in again
 	return err
 }
 
@@ -122,19 +123,23 @@ func (m *Manager) device(ctx context.Context, t *tunnel, now time.Time) (netlink
 	if err != nil {
 		return nil, err
 	}
-	if link != nil && !suits(link, t.spec.Backend) {
-		if backendOf(link) == "" {
-			return nil, fmt.Errorf("device %s exists and is a %s device, not routerd's: rename or remove it", t.spec.Device, link.Type())
-		}
-		m.log.Info("replacing tunnel device", "tunnel", t.spec.Name, "device", t.spec.Device, "backend", t.spec.Backend)
-		if err := m.discard(ctx, t, link); err != nil {
-			return nil, err
-		}
-		link = nil
-	}
-	if link != nil {
+	switch {
+	case link == nil:
+		return m.create(t, now)
+	case backendOf(link) == "":
+		return nil, fmt.Errorf("device %s exists and is a %s device, not routerd's: rename or remove it", t.spec.Device, link.Type())
+	case suits(link, t.spec.Backend):
 		return link, nil
 	}
+	m.log.Info("replacing tunnel device", "tunnel", t.spec.Name, "device", t.spec.Device, "backend", t.spec.Backend)
+	if err := m.discard(ctx, t, link); err != nil {
+		return nil, err
+	}
+	return m.create(t, now)
+}
+
+// create makes the device, or begins to.
+func (m *Manager) create(t *tunnel, now time.Time) (netlink.Link, error) {
 	if t.child == nil && t.spec.Backend != config.BackendUserspace {
 		err := addKernelDevice(t.spec.Device)
 		if err == nil {
@@ -223,19 +228,17 @@ func (m *Manager) start(t *tunnel, now time.Time) error {
 // unreadable says what it means that a device exists and cannot be read, and
 // makes room for a new one where that helps.
 func (m *Manager) unreadable(ctx context.Context, t *tunnel, link netlink.Link, err error, now time.Time) error {
-	userspace := backendOf(link) == BackendUserspace
+	hangs := errors.Is(err, errHangs)
+	deaf := errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED)
 	switch {
-	case errors.Is(err, errHangs) && userspace && now.Sub(t.hangsSince) >= killHanging:
-		m.log.Warn("userspace WireGuard process hangs and is replaced", "tunnel", t.spec.Name)
-	case errors.Is(err, errHangs):
-		return err
-	case userspace && t.child != nil && now.Sub(t.child.started) < m.opts.StartTime:
-		return errStarting // the device is there before the socket
-	case userspace && (errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED)):
-		m.log.Warn("userspace WireGuard process has no socket and is replaced", "tunnel", t.spec.Name)
-	default:
+	case backendOf(link) != BackendUserspace || !hangs && !deaf:
 		return fmt.Errorf("read WireGuard device %s: %w", t.spec.Device, err)
+	case hangs && now.Sub(t.hangsSince) < killHanging:
+		return err
+	case deaf && t.child != nil && now.Sub(t.child.started) < m.opts.StartTime:
+		return errStarting // the device is there before the socket
 	}
+	m.log.Warn("userspace WireGuard process is replaced", "tunnel", t.spec.Name, "error", err)
 	return errors.Join(err, m.discard(ctx, t, link))
 }
 
@@ -276,6 +279,7 @@ func (t *tunnel) with(now time.Time, f func(*wgctrl.Client) error) error {
 		}
 	}
 	done, returned := make(chan error, 1), make(chan struct{})
+	// Waited for by the select below, or by the next call; f ends it.
 	go func() {
 		defer close(returned)
 		client, err := wgctrl.New()
@@ -297,38 +301,18 @@ func (t *tunnel) with(now time.Time, f func(*wgctrl.Client) error) error {
 	}
 }
 
-// settle makes the device's settings those of the spec.
+// settle makes the device's settings those of the spec. What it changed is in
+// dev afterwards.
 func (m *Manager) settle(t *tunnel, link netlink.Link, dev *wgtypes.Device, now time.Time) error {
-	start := map[wgtypes.Key]netip.AddrPort{}
-	for _, p := range t.spec.Settings.Peers {
-		if cands := m.candidates(p); len(cands) > 0 {
-			start[p.PublicKey] = cands[0]
-		}
-	}
-	c := differ(dev, t.spec.Settings, t.spec.Mark, start)
-	if c.any {
-		if err := m.configure(t, c.config, now); err != nil {
-			return err
-		}
-		for key := range c.rekeys {
-			if p := t.peers[key]; p != nil {
-				p.track, p.nudgedAt = p.track.forget(now), time.Time{}
-			}
-		}
-		again, err := m.read(t, now)
-		if err != nil {
-			return fmt.Errorf("read WireGuard device %s: %w", t.spec.Device, err)
-		}
-		*dev = *again
+	if err := m.settlePeers(t, dev, now); err != nil {
+		return err
 	}
 	if t.settled && link.Attrs().RawFlags&unix.IFF_UP != 0 {
 		return nil
 	}
 	var endpoints []netip.AddrPort
 	for _, p := range dev.Peers {
-		if e := endpointAddr(p); e.IsValid() {
-			endpoints = append(endpoints, e)
-		}
+		endpoints = appendNew(endpoints, endpointAddr(p))
 	}
 	mtu := mtuFor(t.spec.Settings, t.spec.Mark, endpoints)
 	if err := setUpLink(link, t.spec.Settings.Addresses, mtu); err != nil {
@@ -338,6 +322,34 @@ func (m *Manager) settle(t *tunnel, link netlink.Link, dev *wgtypes.Device, now 
 	t.state.Addresses = t.spec.Settings.Addresses
 	t.state.IPv4, t.state.IPv6 = families(t.spec.Settings.Addresses, dev.Peers)
 	t.settled = true
+	return nil
+}
+
+// settlePeers makes keys, mark and peers those of the spec.
+func (m *Manager) settlePeers(t *tunnel, dev *wgtypes.Device, now time.Time) error {
+	start := map[wgtypes.Key]netip.AddrPort{}
+	for _, p := range t.spec.Settings.Peers {
+		if cands := m.candidates(p); len(cands) > 0 {
+			start[p.PublicKey] = cands[0]
+		}
+	}
+	c := differ(dev, t.spec.Settings, t.spec.Mark, start)
+	if !c.any {
+		return nil
+	}
+	if err := m.configure(t, c.config, now); err != nil {
+		return err
+	}
+	for key := range c.rekeys {
+		if p := t.peers[key]; p != nil {
+			p.track, p.nudgedAt = p.track.forget(now), time.Time{}
+		}
+	}
+	again, err := m.read(t, now)
+	if err != nil {
+		return fmt.Errorf("read WireGuard device %s: %w", t.spec.Device, err)
+	}
+	*dev = *again
 	return nil
 }
 

@@ -80,6 +80,7 @@ func (t *tunDevice) follow() error {
 	}
 	t.index = link.Attrs().Index
 	t.mtu.Store(int64(link.Attrs().MTU))
+	// Nobody waits for it; Close ends it.
 	go t.pass(updates, link.Attrs().RawFlags&unix.IFF_UP != 0)
 	return nil
 }
@@ -96,22 +97,24 @@ func (t *tunDevice) pass(updates <-chan netlink.LinkUpdate, up bool) {
 		case <-t.done:
 			return
 		case u, ok := <-updates:
-			if !ok {
-				return
-			}
-			if int(u.Index) != t.index || u.Header.Type != unix.RTM_NEWLINK {
-				continue
-			}
-			t.mtu.Store(int64(u.Attrs().MTU))
-			event := tun.Event(tun.EventMTUUpdate | tun.EventDown)
-			if u.Flags&unix.IFF_UP != 0 {
-				event = tun.EventMTUUpdate | tun.EventUp
-			}
-			if !t.send(event) {
+			if !ok || !t.passOne(u) {
 				return
 			}
 		}
 	}
+}
+
+// passOne passes on one update, if it is of this device.
+func (t *tunDevice) passOne(u netlink.LinkUpdate) bool {
+	if int(u.Index) != t.index || u.Header.Type != unix.RTM_NEWLINK {
+		return true
+	}
+	t.mtu.Store(int64(u.Attrs().MTU))
+	event := tun.Event(tun.EventMTUUpdate | tun.EventDown)
+	if u.Flags&unix.IFF_UP != 0 {
+		event = tun.EventMTUUpdate | tun.EventUp
+	}
+	return t.send(event)
 }
 
 func (t *tunDevice) send(e tun.Event) bool {

@@ -58,6 +58,7 @@ func RunUserspace(ctx context.Context, o UserspaceOptions) error {
 	}
 	defer uapi.Close()
 	failed := make(chan error, 1)
+	// Nobody waits for it; closing or deleting the socket ends it.
 	go serveUAPI(uapi, dev, failed)
 	select {
 	case <-ctx.Done():
@@ -78,6 +79,7 @@ func serveUAPI(l net.Listener, dev *device.Device, failed chan<- error) {
 			failed <- err
 			return
 		}
+		// Nobody waits for it; the client ends it, or the process.
 		go dev.IpcHandle(c)
 	}
 }
