@@ -10,7 +10,6 @@ import (
 	"github.com/routerd/routerd/ebpf"
 	"github.com/routerd/routerd/internal/config"
 	"github.com/routerd/routerd/internal/control"
-	"github.com/routerd/routerd/internal/doctor"
 	"github.com/routerd/routerd/internal/owned"
 	"github.com/routerd/routerd/internal/steer"
 	"github.com/routerd/routerd/internal/tunnel"
@@ -26,14 +25,24 @@ var errDisabled = errors.New("routerd is disabled: set option enabled '1' in sec
 func (d *daemon) handlers() control.Handlers {
 	return control.Handlers{
 		Status: d.status, Why: d.why, Flows: d.flows, Events: d.events,
-		Doctor: func(ctx context.Context) ([]control.Finding, error) {
-			return doctor.Run(ctx, doctor.Options{
-				ConfigFile: d.o.ConfigFile, TunnelDir: owned.TunnelDir, BPFDir: d.o.BPFDir, Socket: d.o.Socket, Root: "/", Now: time.Now,
-			}), nil
-		},
+		Doctor:    d.findings,
 		Catalogue: d.catalogue,
 		Reload:    d.requestReload,
 	}
+}
+
+// findings are what the daemon itself finds wrong; package doctor looks at the
+// machine, and asks for these.
+func (d *daemon) findings(context.Context) ([]control.Finding, error) {
+	v := d.seen()
+	if v.settings == nil {
+		return nil, errNotReady
+	}
+	out := []control.Finding{}
+	for _, p := range d.allProblems(v) {
+		out = append(out, control.Finding{Topic: "daemon", Level: control.LevelWarning, Text: p})
+	}
+	return out, nil
 }
 
 // requestReload has the loop reload and waits for the outcome.
