@@ -105,7 +105,31 @@ func (l *Lab) ResetCounts() error {
 	return nil
 }
 
-func counts(host string) bool { return host == ISP || host == Exit || host == Exit2 }
+// LimitCounters makes a host count no more than size pairs of address and
+// protocol a family, from nothing, to try what happens beyond.
+func (l *Lab) LimitCounters(ctx context.Context, host string, size int) error {
+	rules, ok := countingRulesOf(host, size)
+	if !ok {
+		return fmt.Errorf("limit counters of %s: %w", host, ErrNoCounters)
+	}
+	return l.load(ctx, host, "nft", []byte(rules), "-f")
+}
+
+// countingRulesOf are a host's rules, if it counts.
+func countingRulesOf(host string, size int) (rules string, ok bool) {
+	switch host {
+	case ISP:
+		return countingRules("cust", size, ""), true
+	case Exit, Exit2:
+		return countingRules(TunnelDevice, size, exitNAT), true
+	}
+	return "", false
+}
+
+func counts(host string) bool {
+	_, ok := countingRulesOf(host, counterSize)
+	return ok
+}
 
 func (l *Lab) nft(host string, args ...string) ([]byte, error) {
 	program, err := lookPath("nft")

@@ -46,9 +46,20 @@ func (l *Lab) Command(ctx context.Context, host, name string, args ...string) *e
 
 // Start starts cmd (made with exec.Command or exec.CommandContext) inside a
 // host, in all of its namespaces, as a direct child of this process: signals
-// and Wait mean the program itself. It dies with the host at the latest. Paths
-// of cmd are looked up on this machine, whose programs the hosts share.
+// and Wait mean the program itself. It dies with the host at the latest; Wait
+// may give another error than how it ended if nobody waits by then. Paths of
+// cmd are looked up on this machine, whose programs the hosts share.
 func (l *Lab) Start(host string, cmd *exec.Cmd) error {
+	if err := l.start(host, cmd); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.started = append(l.started, cmd.Process)
+	return nil
+}
+
+func (l *Lab) start(host string, cmd *exec.Cmd) error {
 	pid, err := l.pid(host)
 	if err != nil {
 		return err
@@ -73,7 +84,7 @@ func (l *Lab) Run(ctx context.Context, host, name string, args ...string) ([]byt
 	cmd := exec.CommandContext(ctx, name, args...)
 	var out, failed bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &failed
-	if err := l.Start(host, cmd); err != nil {
+	if err := l.start(host, cmd); err != nil {
 		return nil, err
 	}
 	if err := cmd.Wait(); err != nil {

@@ -74,9 +74,10 @@ func (h *host) answer() error {
 	return nil
 }
 
-// kill ends the holder and, through the kernel, all of the host.
-func (h *host) kill() {
+// release frees what this process holds of a holder that has ended; one that
+// had no time to become part of the lab is killed.
+func (h *host) release() {
 	_ = h.cmd.Process.Kill()
-	_ = h.cmd.Wait() // returns when nothing of the PID namespace is left
+	_ = h.cmd.Wait()
 	_ = h.in.Close()
 }

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -48,6 +49,9 @@ type Lab struct {
 	dir   string
 	state state
 	hosts map[string]*host // children of this process; nil after Open
+
+	mu      sync.Mutex // guards started
+	started []*os.Process
 }
 
 // Name is the lab's name.
@@ -104,23 +108,34 @@ func Open(name string) (*Lab, error) {
 // Down ends every process of the lab and so everything that it made; it returns
 // when all are gone. Ending a lab twice is no error.
 func (l *Lab) Down() error {
-	for _, h := range l.hosts {
-		if h != nil {
-			h.kill()
-		}
-	}
-	l.hosts = nil
 	var failed []error
 	for name, p := range l.state.Hosts {
-		if err := p.end(); err != nil {
+		if err := p.end(l.reapStarted); err != nil {
 			failed = append(failed, fmt.Errorf("end host %s: %w", name, err))
 		}
 	}
+	for _, h := range l.hosts {
+		h.release()
+	}
+	l.hosts = nil
 	s, err := readState(l.dir, l.Name())
 	if err == nil && s.ID == l.state.ID {
 		failed = append(failed, removeState(l.dir, l.Name()))
 	}
 	return errors.Join(failed...)
+}
+
+// reapStarted waits for programs that Start started and nobody waits for: the
+// kernel does not let a PID namespace go while one of its processes is a
+// zombie with a parent elsewhere.
+func (l *Lab) reapStarted() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.started {
+		_ = p.Kill()
+		_, _ = p.Wait()
+	}
+	l.started = nil
 }
 
 // complete fills in defaults and refuses what cannot be.

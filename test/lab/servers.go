@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/vishvananda/netlink"
 )
 
 // EchoPort is where net answers UDP with what it gets, on every address.
@@ -129,11 +131,11 @@ func (l *Lab) raiseFirewalls(ctx context.Context) error {
 	if err := l.raiseFirewall(ctx); err != nil {
 		return err
 	}
-	for host, rules := range map[string]string{
-		ISP:   countingRules("cust", counterSize, ""),
-		Exit:  countingRules(TunnelDevice, counterSize, exitNAT),
-		Exit2: countingRules(TunnelDevice, counterSize, exitNAT),
-	} {
+	for _, host := range Hosts() {
+		rules, ok := countingRulesOf(host, counterSize)
+		if !ok {
+			continue
+		}
 		if err := l.load(ctx, host, "nft", []byte(rules), "-f"); err != nil {
 			return err
 		}
@@ -149,32 +151,59 @@ const checkTimeout = 15 * time.Second
 func (l *Lab) check(ctx context.Context) error {
 	ctx, stop := context.WithTimeout(ctx, checkTimeout)
 	defer stop()
-	for _, family := range []string{"4", "6"} {
-		if err := l.until(ctx, Client, l.state.Program, "client", "fetch", "--family", family, "https://"+SharedUnlisted+"/"); err != nil {
+	for _, args := range [][]string{
+		{"fetch", "--family", "4", "https://" + SharedUnlisted + "/"},
+		{"fetch", "--family", "6", "https://" + SharedUnlisted + "/"},
+		{"udp-echo", net.JoinHostPort(SharedUnlisted, strconv.Itoa(EchoPort))},
+	} {
+		err := l.until(ctx, func() error {
+			out, err := l.Run(ctx, Client, l.state.Program, append([]string{"client"}, args...)...)
+			if err != nil {
+				return fmt.Errorf("%w: %s", err, out)
+			}
+			return nil
+		})
+		if err != nil {
 			return err
 		}
 	}
 	for _, host := range []string{Exit, Exit2} {
-		if err := l.until(ctx, host, "ip", "link", "show", "up", "dev", TunnelDevice); err != nil {
+		if err := l.until(ctx, func() error { return l.tunnelDeviceUp(host) }); err != nil {
 			return err
 		}
-	}
-	if err := l.until(ctx, Client, l.state.Program, "client", "udp-echo", net.JoinHostPort(SharedUnlisted, strconv.Itoa(EchoPort))); err != nil {
-		return err
 	}
 	return l.ResetCounts()
 }
 
-// until runs a program inside a host until it succeeds.
-func (l *Lab) until(ctx context.Context, host, program string, args ...string) error {
+// tunnelDeviceUp is nil once an exit's WireGuard device is ready.
+func (l *Lab) tunnelDeviceUp(host string) error {
+	pid, err := l.pid(host)
+	if err != nil {
+		return err
+	}
+	return inNetwork(pid, func() error {
+		device, err := netlink.LinkByName(TunnelDevice)
+		if err != nil {
+			return fmt.Errorf("find %s of %s: %w", TunnelDevice, host, err)
+		}
+		if device.Attrs().Flags&net.FlagUp == 0 {
+			return fmt.Errorf("find %s of %s: it is down", TunnelDevice, host)
+		}
+		return nil
+	})
+}
+
+// until tries again until there is no error; at the end of ctx it tells the
+// last one, with what the hosts' programs wrote.
+func (l *Lab) until(ctx context.Context, try func() error) error {
 	for {
-		out, err := l.Run(ctx, host, program, args...)
+		err := try()
 		if err == nil {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("check lab: %w: %s%s", err, out, l.logs())
+			return fmt.Errorf("check lab: %w%s", err, l.logs())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

@@ -17,8 +17,11 @@ import (
 // file a lab. It exists only while there is a lab.
 const stateDirName = "routerd-lab"
 
-// endTimeout bounds the wait for a killed process.
-const endTimeout = 10 * time.Second
+// A killed host is late after lateAfter, and stuck after endTimeout more.
+const (
+	lateAfter  = 500 * time.Millisecond
+	endTimeout = 10 * time.Second
+)
 
 // state is what another process needs to use or end a lab.
 type state struct {
@@ -156,8 +159,9 @@ func statFields(pid int) ([]string, error) {
 }
 
 // end kills a process and waits until it has gone with all of its threads and,
-// being PID 1 of a host, with everything in the host.
-func (p process) end() error {
+// being PID 1 of a host, with everything in the host. When that takes long,
+// late is called once.
+func (p process) end(late func()) error {
 	fd, err := unix.PidfdOpen(p.PID, 0)
 	if errors.Is(err, unix.ESRCH) {
 		return nil
@@ -172,15 +176,24 @@ func (p process) end() error {
 	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("kill process %d: %w", p.PID, err)
 	}
-	deadline := time.Now().Add(endTimeout)
-	for time.Now().Before(deadline) {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(endTimeout.Milliseconds()))
-		if n > 0 {
-			return nil
-		}
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return fmt.Errorf("wait for process %d: %w", p.PID, err)
-		}
+	if waitPidfd(fd, lateAfter) {
+		return nil
+	}
+	late()
+	if waitPidfd(fd, endTimeout) {
+		return nil
 	}
 	return fmt.Errorf("process %d does not end", p.PID)
+}
+
+// waitPidfd says whether the process of a pidfd ends in time.
+func waitPidfd(fd int, wait time.Duration) bool {
+	deadline := time.Now().Add(wait)
+	for {
+		left := time.Until(deadline)
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(max(0, left.Milliseconds())))
+		if n > 0 || left <= 0 || err != nil && !errors.Is(err, unix.EINTR) {
+			return n > 0
+		}
+	}
 }

@@ -18,7 +18,7 @@ const tunnelMTU = 1420
 // wireguardFile is the settings of an exit's device inside the exit.
 const wireguardFile = runDir + "/wireguard.json"
 
-// WireGuardConfig is an exit's side of a tunnel, as `rdlab wireguard` reads it.
+// WireGuardConfig is one side of a tunnel, as `rdlab wireguard` reads it.
 type WireGuardConfig struct {
 	Device       string         `json:"device"`
 	PrivateKey   string         `json:"private_key"` // base64, as everywhere
@@ -28,6 +28,10 @@ type WireGuardConfig struct {
 	AllowedIPs   []netip.Prefix `json:"allowed_ips"`
 	Addresses    []netip.Prefix `json:"addresses"` // of the device
 	MTU          int            `json:"mtu"`
+	// Endpoint (address:port) and PersistentKeepalive (seconds) are for a side
+	// that begins; an exit has neither.
+	Endpoint            string `json:"endpoint,omitempty"`
+	PersistentKeepalive int    `json:"persistent_keepalive,omitempty"`
 }
 
 // tunnel is one WireGuard tunnel between the router and an exit.

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -119,6 +120,10 @@ func uapi(c lab.WireGuardConfig) (string, error) {
 			fmt.Fprintf(&b, "listen_port=%d\n", c.ListenPort)
 		}
 	}
+	if c.Endpoint != "" {
+		fmt.Fprintf(&b, "endpoint=%s\n", c.Endpoint)
+	}
+	fmt.Fprintf(&b, "persistent_keepalive_interval=%d\n", c.PersistentKeepalive)
 	for _, p := range c.AllowedIPs {
 		fmt.Fprintf(&b, "allowed_ip=%s\n", p)
 	}
@@ -138,7 +143,15 @@ func configureKernel(c lab.WireGuardConfig) error {
 			return fmt.Errorf("decode key: %w", err)
 		}
 	}
-	peer := wgtypes.PeerConfig{PublicKey: keys[1], PresharedKey: &keys[2]}
+	keepalive := time.Duration(c.PersistentKeepalive) * time.Second
+	peer := wgtypes.PeerConfig{PublicKey: keys[1], PresharedKey: &keys[2], PersistentKeepaliveInterval: &keepalive}
+	if c.Endpoint != "" {
+		endpoint, err := netip.ParseAddrPort(c.Endpoint)
+		if err != nil {
+			return fmt.Errorf("decode endpoint: %w", err)
+		}
+		peer.Endpoint = net.UDPAddrFromAddrPort(endpoint)
+	}
 	for _, p := range c.AllowedIPs {
 		peer.AllowedIPs = append(peer.AllowedIPs, *ipNet(p))
 	}
