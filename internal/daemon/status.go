@@ -25,24 +25,9 @@ var errDisabled = errors.New("routerd is disabled: set option enabled '1' in sec
 func (d *daemon) handlers() control.Handlers {
 	return control.Handlers{
 		Status: d.status, Why: d.why, Flows: d.flows, Events: d.events,
-		Doctor:    d.findings,
 		Catalogue: d.catalogue,
 		Reload:    d.requestReload,
 	}
-}
-
-// findings are what the daemon itself finds wrong; package doctor looks at the
-// machine, and asks for these.
-func (d *daemon) findings(context.Context) ([]control.Finding, error) {
-	v := d.seen()
-	if v.settings == nil {
-		return nil, errNotReady
-	}
-	out := []control.Finding{}
-	for _, p := range d.allProblems(v) {
-		out = append(out, control.Finding{Topic: "daemon", Level: control.LevelWarning, Text: p})
-	}
-	return out, nil
 }
 
 // requestReload has the loop reload and waits for the outcome.
