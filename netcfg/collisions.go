@@ -234,13 +234,13 @@ func chainUses(command string, have iptHave, pattern *regexp.Regexp) []markUse {
 			for _, m := range pattern.FindAllStringSubmatch(rule, -1) {
 				use := markUse{
 					where: command + " chain " + chain, owner: chainOwner(chain),
-					mask: math.MaxUint32, value: hex(m[2]), writes: m[1] != "mark",
+					mask: math.MaxUint32, value: parseMark(m[2]), writes: m[1] != "mark",
 				}
 				switch {
 				case m[1] == "nfmask":
 					use.mask, use.value = use.value, 0
 				case m[3] != "":
-					use.mask = hex(m[3])
+					use.mask = parseMark(m[3])
 				}
 				out = append(out, use)
 			}
@@ -249,7 +249,7 @@ func chainUses(command string, have iptHave, pattern *regexp.Regexp) []markUse {
 	return out
 }
 
-func hex(s string) uint32 {
+func parseMark(s string) uint32 {
 	v, err := strconv.ParseUint(s, 0, 32)
 	if err != nil {
 		return 0
