@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -37,9 +38,18 @@ stays and goes on steering: ` + "`routerd cleanup`" + ` removes it.`,
 		hangups, stop := hangups(ctx)
 		defer stop()
 		o.Reload = hangups
-		return daemon.Run(ctx, o)
+		return unlessEnded(ctx, daemon.Run(ctx, o))
 	})
 	return cmd
+}
+
+// unlessEnded drops the error of a start that a signal broke off: it did as it
+// was told.
+func unlessEnded(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 func (a *app) cleanupCommand() *cobra.Command {

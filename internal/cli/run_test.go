@@ -2,6 +2,9 @@ package cli
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -12,8 +15,7 @@ import (
 )
 
 func TestRunPassesItsFlagsToTheDaemon(t *testing.T) {
-	var stderr bytes.Buffer
-	a := testApp("", &bytes.Buffer{}, &stderr)
+	a := testApp("", &bytes.Buffer{}, &bytes.Buffer{})
 	root := a.root()
 	run, _, err := root.Find([]string{"run"})
 	if err != nil {
@@ -28,6 +30,14 @@ func TestRunPassesItsFlagsToTheDaemon(t *testing.T) {
 	}
 	if o.ConfigFile != "/c" || o.Socket != "/s" || o.StateDir != "/d" || o.BPFDir != "/b" || o.Version != release {
 		t.Errorf("options %+v", o)
+	}
+}
+
+func TestTheDaemonsLogFollowsItsLevel(t *testing.T) {
+	var stderr bytes.Buffer
+	o, err := testApp("", &bytes.Buffer{}, &stderr).daemonOptions("warn")
+	if err != nil {
+		t.Fatal(err)
 	}
 	o.Log.Info("quiet")
 	o.LogLevel.Set(slog.LevelDebug) // as the settings do at a reload
@@ -60,6 +70,27 @@ func TestRunRefusesASecondDaemon(t *testing.T) {
 		want(t, exitFailed, "", "another routerd is running on "+socket)
 	if took := time.Since(began); took > deadline {
 		t.Errorf("the refusal took %v", took)
+	}
+}
+
+func TestAStartThatASignalBreaksOffIsDone(t *testing.T) {
+	ended, end := context.WithCancel(t.Context())
+	end()
+	applying := fmt.Errorf("apply network state: %w", context.Canceled)
+	other := errors.New("no such device")
+	for _, tc := range []struct {
+		name     string
+		ctx      context.Context
+		err, get error
+	}{
+		{"broken off", ended, applying, nil},
+		{"failed at the end", ended, other, other},
+		{"cancelled by itself", t.Context(), applying, applying},
+		{"nothing wrong", t.Context(), nil, nil},
+	} {
+		if got := unlessEnded(tc.ctx, tc.err); !errors.Is(got, tc.get) || (got == nil) != (tc.get == nil) {
+			t.Errorf("%s: %v, want %v", tc.name, got, tc.get)
+		}
 	}
 }
 

@@ -27,6 +27,10 @@ const (
 // status 400. Handlers may wrap it too.
 var ErrInvalid = errors.New("invalid request")
 
+// ErrUnavailable marks an error that passes by itself, such as a daemon that is
+// still starting; the API answers it with status 503 and does not log it.
+var ErrUnavailable = errors.New("not available now")
+
 // invalidf makes an error that is ErrInvalid and reads as the format says.
 func invalidf(format string, a ...any) error {
 	return &invalidError{fmt.Sprintf(format, a...)}

@@ -43,6 +43,7 @@ func TestErrorsAreJSONWithTheirStatus(t *testing.T) {
 				"invalid.example": fmt.Errorf("%w: not a name", ErrInvalid),
 				"slow.example":    context.DeadlineExceeded,
 				"leaving.example": context.Canceled,
+				"early.example":   fmt.Errorf("%w: routerd is starting", ErrUnavailable),
 				"broken.example":  errors.New("map lookup failed"),
 			}[query]
 		},
@@ -73,6 +74,7 @@ func TestErrorsAreJSONWithTheirStatus(t *testing.T) {
 		{"GET", "/v1/why?query=invalid.example", 400, "not a name"},
 		{"GET", "/v1/why?query=slow.example", 504, "deadline"},
 		{"GET", "/v1/why?query=leaving.example", 503, "cancel"},
+		{"GET", "/v1/why?query=early.example", 503, "starting"},
 		{"GET", "/v1/why?query=broken.example", 500, "map lookup failed"},
 		{"GET", "/v1/events?since=x", 400, "since"},
 		{"GET", "/v1/flows?interval=900", 400, "1 to 60"},

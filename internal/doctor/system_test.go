@@ -177,6 +177,14 @@ func TestRunAsksTheDaemonAndLooksAtEverything(t *testing.T) {
 	}
 }
 
+func TestRunWithoutASocketDoesNotAskTheDaemon(t *testing.T) {
+	for _, f := range Run(t.Context(), Options{ConfigFile: "/absent", BPFDir: "/sys/fs/bpf/x", Root: "/", Now: today}) {
+		if f.Topic == topicDaemon {
+			t.Errorf("it asked: %+v", f)
+		}
+	}
+}
+
 // topics gives the texts by topic; all topics must be there.
 func topics(t *testing.T, findings []control.Finding) map[string]string {
 	t.Helper()
