@@ -28,6 +28,7 @@ type view struct {
 	lan, wan []string                // devices
 	problems []string                // of the last apply
 	full     bool                    // an address found no room lately
+	applied  bool                    // the kernel has been in line with settings once
 	// rules are the plan's rules over names as learned entries name them.
 	rules map[ruleKey]steer.NameRule
 }
@@ -67,7 +68,7 @@ func (d *daemon) use(ctx context.Context, s *settings) error {
 	}
 	if !s.cfg.Main.Enabled {
 		d.closeDataPlane()
-		d.set(func(v *view) { *v = view{settings: s} })
+		d.set(func(v *view) { *v = view{settings: s, applied: true} })
 		return cleanup(ctx, d.o, d.net)
 	}
 	if err := d.openDataPlane(s); err != nil {
@@ -83,7 +84,10 @@ func (d *daemon) use(ctx context.Context, s *settings) error {
 		return err
 	}
 	rules := rulesByKey(d.dp, s.plan)
-	d.set(func(v *view) { v.settings, v.numbers, v.paths, v.rules = s, numbers, paths, rules })
+	d.set(func(v *view) {
+		v.settings, v.numbers, v.paths, v.rules = s, numbers, paths, rules
+		v.tunnels = expected(s.specs, v.tunnels)
+	})
 	// Marks must lead somewhere before there are any, and programs be there
 	// before the tunnels are made, which takes time.
 	if err := d.apply(ctx); err != nil {
@@ -96,6 +100,21 @@ func (d *daemon) use(ctx context.Context, s *settings) error {
 	d.set(func(v *view) { v.tunnels = states })
 	d.release(before)
 	return d.apply(ctx)
+}
+
+// expected is what to say of tunnels until they have been made: what is known
+// already, and of new ones that they are on their way.
+func expected(specs []tunnel.Spec, known []tunnel.State) []tunnel.State {
+	out := make([]tunnel.State, len(specs))
+	for i, spec := range specs {
+		out[i] = tunnel.State{Name: spec.Name, Device: spec.Device, Health: tunnel.Connecting, Reason: "the tunnel is being made"}
+		for _, t := range known {
+			if t.Name == spec.Name {
+				out[i] = t
+			}
+		}
+	}
+	return out
 }
 
 // release frees the numbers of tunnels that are gone, and ends their flows.
@@ -189,6 +208,7 @@ func (d *daemon) apply(ctx context.Context) error {
 	}
 	d.tellProblems(problems)
 	d.moved(ctx, choices)
+	d.set(func(v *view) { v.applied = true })
 	return nil
 }
 

@@ -90,7 +90,7 @@ func (d *daemon) plane() *ebpf.DataPlane {
 
 func (d *daemon) status(context.Context) (control.Status, error) {
 	v, dp := d.seen(), d.plane()
-	if v.settings == nil {
+	if !v.applied {
 		return control.Status{}, errNotReady
 	}
 	out := control.Status{
@@ -240,6 +240,9 @@ func (u use) addressesOf(v *view, dest *steer.Destination) int {
 
 func (d *daemon) flows(context.Context) ([]control.Flow, error) {
 	v, dp := d.seen(), d.plane()
+	if !v.applied {
+		return nil, errNotReady
+	}
 	if dp == nil {
 		return nil, errDisabled
 	}

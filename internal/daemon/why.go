@@ -20,7 +20,7 @@ import (
 // why explains where a name or an address goes, for a client or for anyone.
 func (d *daemon) why(_ context.Context, query, client string) (control.Why, error) {
 	v, dp := d.seen(), d.plane()
-	if v.settings == nil {
+	if !v.applied {
 		return control.Why{}, errNotReady
 	}
 	if dp == nil {
