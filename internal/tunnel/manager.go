@@ -75,6 +75,9 @@ type Manager struct {
 
 	mu      sync.Mutex
 	tunnels []*tunnel // guarded by mu; in order of the last Ensure
+	// children are processes that this manager started and has not reaped;
+	// guarded by mu.
+	children []*child
 
 	statesMu sync.Mutex
 	states   []State // guarded by statesMu; replaced whole, never changed
@@ -120,6 +123,7 @@ func (m *Manager) Ensure(ctx context.Context, specs []Spec) ([]State, error) {
 func (m *Manager) Refresh(ctx context.Context) []State {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.reap()
 	for _, t := range m.tunnels {
 		if ctx.Err() != nil {
 			break
@@ -196,12 +200,12 @@ func (m *Manager) removeUnwanted(ctx context.Context) error {
 	for _, link := range links {
 		if name := link.Attrs().Name; !wanted[name] {
 			m.log.Info("removing tunnel device", "device", name)
-			errs = append(errs, removeLink(link))
+			errs = append(errs, m.removeDevice(ctx, name, link))
 		}
 	}
 	for _, name := range ownSockets() {
 		if !wanted[name] {
-			errs = append(errs, m.stopProcess(ctx, name))
+			errs = append(errs, m.removeDevice(ctx, name, nil))
 		}
 	}
 	return errors.Join(append(errs, m.removeLogs(wanted))...)

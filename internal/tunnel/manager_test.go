@@ -272,9 +272,8 @@ func TestHangingProcessIsReportedAndReplaced(t *testing.T) {
 	pid, err := socketOwner("rd-home")
 	must(t, err)
 	must(t, unix.Kill(pid, unix.SIGSTOP))
-	s := m.Refresh(t.Context())[0]
-	if s.Health != Down || s.Reason != errHangs.Error() {
-		t.Errorf("state is %s: %s", s.Health, s.Reason)
+	if s := until(t, m, Down, 5*time.Second); s.Reason != errHangs.Error() {
+		t.Errorf("reason is %q", s.Reason)
 	}
 	clock = clock.Add(killHanging)
 	eventually(t, 20*time.Second, func() error {

@@ -9,10 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/routerd/routerd/internal/owned"
@@ -25,6 +28,7 @@ type child struct {
 	pid     int
 	started time.Time
 	log     string // file with its standard error
+	why     string // how it ended; "" while it runs
 }
 
 // startProcess starts the userspace process of a device. It runs in a session
@@ -65,7 +69,18 @@ func (m *Manager) startProcess(device string, now time.Time) (*child, error) {
 	}
 	pid := cmd.Process.Pid
 	_ = cmd.Process.Release()
-	return &child{pid: pid, started: now, log: logFile}, nil
+	c := &child{pid: pid, started: now, log: logFile}
+	m.children = append(m.children, c)
+	return c, nil
+}
+
+// reap takes note of processes that ended, so that the kernel forgets them,
+// also of those whose tunnel is gone. The caller holds mu.
+func (m *Manager) reap() {
+	m.children = slices.DeleteFunc(m.children, func(c *child) bool {
+		_, ended := c.ended()
+		return ended
+	})
 }
 
 // checkTUN says what is missing before a process is started for nothing.
@@ -98,21 +113,29 @@ func logDevice(file string) (string, bool) {
 
 // ended says whether the child has ended, and how.
 func (c *child) ended() (string, bool) {
+	if c.why == "" {
+		c.why = c.wait()
+	}
+	return c.why, c.why != ""
+}
+
+// wait asks the kernel how the process ended; "" while it runs.
+func (c *child) wait() string {
 	var status unix.WaitStatus
 	pid, err := unix.Wait4(c.pid, &status, unix.WNOHANG, nil)
 	switch {
 	case err == nil && pid == 0, errors.Is(err, unix.EINTR):
-		return "", false
+		return ""
 	case err != nil:
-		return "ended", true // somebody else reaped it
+		return "ended" // somebody else reaped it
 	case status.Signaled():
-		return "killed by " + status.Signal().String(), true
+		return "was ended by a signal: " + status.Signal().String()
 	}
 	why := fmt.Sprintf("ended with status %d", status.ExitStatus())
 	if last := lastLine(c.log); last != "" {
 		why += ": " + last
 	}
-	return why, true
+	return why
 }
 
 // lastLine is the last line that a process wrote to its log.
@@ -131,24 +154,37 @@ func lastLine(path string) string {
 	return strings.TrimSpace(string(text[bytes.LastIndexByte(text, '\n')+1:]))
 }
 
-// stopProcess ends the process of a device whose link is gone already. Most
-// notice that by themselves; one that hangs is killed.
-func (m *Manager) stopProcess(ctx context.Context, device string) error {
+// removeDevice removes a device of ours and, where there is one, its process.
+// The link may be nil.
+func (m *Manager) removeDevice(ctx context.Context, device string, link netlink.Link) error {
+	// Asked first, for without its link the process closes the socket.
+	pid, err := socketOwner(device)
+	if link != nil {
+		if err := removeLink(link); err != nil {
+			return err
+		}
+	}
+	if err == nil {
+		if err := m.stopProcess(ctx, device, pid); err != nil {
+			return err
+		}
+	}
+	if _, err := socketOwner(device); errors.Is(err, unix.ECONNREFUSED) {
+		return removeFile(socketPath(device)) // left by a process that was killed
+	}
+	return nil
+}
+
+// stopProcess waits for the end of a process whose link is gone. Most notice
+// that by themselves; one that hangs is killed.
+func (m *Manager) stopProcess(ctx context.Context, device string, pid int) error {
 	ctx, cancel := context.WithTimeout(ctx, m.opts.StartTime)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	signals := []unix.Signal{0, unix.SIGTERM, unix.SIGKILL}
-	for n := 0; ; n++ {
-		pid, err := socketOwner(device)
-		switch {
-		case errors.Is(err, errForeignSocket):
-			return nil // not ours to end
-		case errors.Is(err, unix.ECONNREFUSED):
-			return removeFile(socketPath(device))
-		case errors.Is(err, os.ErrNotExist):
-			return nil
-		case err == nil && n < len(signals)*patienceTicks && n%patienceTicks == 0:
+	for n := 0; m.runs(pid); n++ {
+		if n%patienceTicks == 0 && n/patienceTicks < len(signals) {
 			_ = unix.Kill(pid, signals[n/patienceTicks])
 		}
 		select {
@@ -157,6 +193,20 @@ func (m *Manager) stopProcess(ctx context.Context, device string) error {
 		case <-tick.C:
 		}
 	}
+	return nil
+}
+
+// runs says whether a process has not ended. A child of ours that has is reaped.
+func (m *Manager) runs(pid int) bool {
+	m.reap()
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return false
+	}
+	// pid (name) state …; Z and X are processes that their parent did not reap.
+	after := stat[bytes.LastIndexByte(stat, ')')+1:]
+	state := bytes.TrimSpace(after)
+	return len(state) > 0 && state[0] != 'Z' && state[0] != 'X'
 }
 
 // patienceTicks is how many looks a process gets before the next signal.

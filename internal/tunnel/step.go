@@ -172,22 +172,10 @@ func suits(link netlink.Link, want config.Backend) bool {
 	return false
 }
 
-// discard removes a device and its process.
+// discard removes a device and its process, to make room for another.
 func (m *Manager) discard(ctx context.Context, t *tunnel, link netlink.Link) error {
-	if err := removeLink(link); err != nil {
-		return err
-	}
-	if backendOf(link) != BackendUserspace {
-		return nil
-	}
-	if err := m.stopProcess(ctx, t.spec.Device); err != nil {
-		return err
-	}
-	if t.child != nil {
-		_, _ = t.child.ended()
-		t.child = nil
-	}
-	return nil
+	t.child = nil
+	return m.removeDevice(ctx, t.spec.Device, link)
 }
 
 // start starts the userspace process, unless it is on its way or crashed too
