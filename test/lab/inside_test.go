@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/routerd/routerd/test/lab"
+	"github.com/routerd/routerd/test/lab/labtest"
 )
 
 func errorAs(err error, target any) bool { return err != nil && errors.As(err, target) }
@@ -32,16 +33,20 @@ func TestHostsHaveTheirOwnFiles(t *testing.T) {
 			t.Errorf("%s holds %q, %v", path, got, err)
 		}
 	}
-	if got := output(t, l, lab.Router, "stat", "-c", "%a", "/etc/lab-test"); strings.TrimSpace(got) != "640" {
+	if got := labtest.Run(t, l, lab.Router, "stat", "-c", "%a", "/etc/lab-test"); strings.TrimSpace(got) != "640" {
 		t.Errorf("mode is %s", got)
 	}
+}
+
+func TestHostsHaveTheirNamesAndNameServers(t *testing.T) {
+	l := sharedLab(t)
 	for host, server := range map[string]string{
 		lab.Client: "192.168.1.1", lab.Client2: "192.168.1.1", lab.Router: "127.0.0.1", lab.Net: lab.Resolver4,
 	} {
-		if got := output(t, l, host, "cat", "/etc/resolv.conf"); got != "nameserver "+server+"\n" {
+		if got := labtest.Run(t, l, host, "cat", "/etc/resolv.conf"); got != "nameserver "+server+"\n" {
 			t.Errorf("%s asks %q", host, got)
 		}
-		if got := strings.TrimSpace(output(t, l, host, "cat", "/etc/hostname")); got != host {
+		if got := strings.TrimSpace(labtest.Run(t, l, host, "cat", "/etc/hostname")); got != host {
 			t.Errorf("%s is named %q", host, got)
 		}
 	}
@@ -49,7 +54,7 @@ func TestHostsHaveTheirOwnFiles(t *testing.T) {
 
 func TestWriteFileReplacesALinkInsteadOfFollowingIt(t *testing.T) {
 	l := sharedLab(t)
-	output(t, l, lab.Client2, "ln", "-sf", "/run/elsewhere", "/etc/lab-link")
+	labtest.Run(t, l, lab.Client2, "ln", "-sf", "/run/elsewhere", "/etc/lab-link")
 	if err := l.WriteFile(lab.Client2, "/etc/lab-link", []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -60,21 +65,21 @@ func TestWriteFileReplacesALinkInsteadOfFollowingIt(t *testing.T) {
 
 func TestHostsSeeOnlyTheirOwnProcessesAndDevices(t *testing.T) {
 	l := sharedLab(t)
-	if got := output(t, l, lab.Client, "ps", "-e", "-o", "pid="); len(strings.Fields(got)) != 2 {
+	if got := labtest.Run(t, l, lab.Client, "ps", "-e", "-o", "pid="); len(strings.Fields(got)) != 2 {
 		t.Errorf("client sees processes %q, want its first and ps", got)
 	}
-	if got := strings.Fields(output(t, l, lab.Client, "ls", "/sys/class/net")); strings.Join(got, " ") != "eth0 lo" {
+	if got := strings.Fields(labtest.Run(t, l, lab.Client, "ls", "/sys/class/net")); strings.Join(got, " ") != "eth0 lo" {
 		t.Errorf("client has devices %v", got)
 	}
-	if got := output(t, l, lab.Router, "ls", "/sys/class/net"); !strings.Contains(got, lab.LANDevice) || !strings.Contains(got, lab.WANDevice) {
+	if got := labtest.Run(t, l, lab.Router, "ls", "/sys/class/net"); !strings.Contains(got, lab.LANDevice) || !strings.Contains(got, lab.WANDevice) {
 		t.Errorf("router has devices %q", got)
 	}
 }
 
 func TestRouterHasABPFFileSystemOfItsOwn(t *testing.T) {
 	l := sharedLab(t)
-	output(t, l, lab.Router, "mkdir", "/sys/fs/bpf/lab-test")
-	if got := output(t, l, lab.Router, "stat", "-f", "-c", "%T", "/sys/fs/bpf"); strings.TrimSpace(got) != "bpf_fs" {
+	labtest.Run(t, l, lab.Router, "mkdir", "/sys/fs/bpf/lab-test")
+	if got := labtest.Run(t, l, lab.Router, "stat", "-f", "-c", "%T", "/sys/fs/bpf"); strings.TrimSpace(got) != "bpf_fs" {
 		t.Errorf("/sys/fs/bpf is %s", got)
 	}
 	if _, err := os.Lstat("/sys/fs/bpf/lab-test"); err == nil {
@@ -94,11 +99,11 @@ func TestRouterHasWGQuickFilesForItselfOnly(t *testing.T) {
 				t.Errorf("%s.conf lacks %q:\n%s", name, want, got)
 			}
 		}
-		if mode := strings.TrimSpace(output(t, l, lab.Router, "stat", "-c", "%a", "/etc/routerd/"+name+".conf")); mode != "600" {
+		if mode := strings.TrimSpace(labtest.Run(t, l, lab.Router, "stat", "-c", "%a", "/etc/routerd/"+name+".conf")); mode != "600" {
 			t.Errorf("%s.conf has mode %s", name, mode)
 		}
 	}
-	if mode := strings.TrimSpace(output(t, l, lab.Router, "stat", "-c", "%a", "/etc/routerd")); mode != "700" {
+	if mode := strings.TrimSpace(labtest.Run(t, l, lab.Router, "stat", "-c", "%a", "/etc/routerd")); mode != "700" {
 		t.Errorf("/etc/routerd has mode %s", mode)
 	}
 }
@@ -156,7 +161,7 @@ func TestStartedProgramGetsSignalsItself(t *testing.T) {
 }
 
 func TestStartedProgramDiesWithItsHost(t *testing.T) {
-	l := ownLab(t, lab.Options{})
+	l := labtest.Up(t, lab.Options{})
 	cmd := exec.Command("sleep", "4324")
 	if err := l.Start(lab.Router, cmd); err != nil {
 		t.Fatal(err)
@@ -178,7 +183,7 @@ func TestStartedProgramDiesWithItsHost(t *testing.T) {
 
 func TestOrphansAreReaped(t *testing.T) {
 	l := sharedLab(t)
-	output(t, l, lab.Exit2, "sh", "-c", "(true &) ; (sh -c 'exit 3' &)")
+	labtest.Run(t, l, lab.Exit2, "sh", "-c", "(true &) ; (sh -c 'exit 3' &)")
 	eventually(t, "no zombie is left", func() bool {
 		states, err := l.Run(t.Context(), lab.Exit2, "ps", "-e", "-o", "stat=")
 		return err == nil && !strings.Contains(string(states), "Z")

@@ -16,6 +16,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/routerd/routerd/test/lab"
+	"github.com/routerd/routerd/test/lab/labtest"
 )
 
 // machine is what a lab must not change of the machine.
@@ -235,16 +236,27 @@ func TestForegroundLabEndsWithItsCommand(t *testing.T) {
 	}
 }
 
-func TestDetachedLabOutlivesUpAndEndsWithDown(t *testing.T) {
-	program, dir := sharedLab(t).Program(), t.TempDir()
-	rdlab := func(args ...string) (string, error) {
-		cmd := exec.Command(program, args...)
-		cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+dir)
-		out, err := cmd.Output()
-		return string(out), err
-	}
-	t.Cleanup(func() { _, _ = rdlab("down", "--all") })
-	out, err := rdlab("up", "--json", "--exit2-ipv6=false")
+// commands runs rdlab with a run-time directory of its own.
+type commands struct{ program, dir string }
+
+func newCommands(t *testing.T) commands {
+	t.Helper()
+	c := commands{program: sharedLab(t).Program(), dir: t.TempDir()}
+	t.Cleanup(func() { _, _ = c.run("down", "--all") })
+	return c
+}
+
+func (c commands) run(args ...string) (string, error) {
+	cmd := exec.Command(c.program, args...)
+	cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+c.dir)
+	out, err := cmd.Output()
+	return string(out), err
+}
+
+// up raises a lab and gives the processes of its hosts.
+func (c commands) up(t *testing.T, options ...string) []int {
+	t.Helper()
+	out, err := c.run(append([]string{"up", "--json"}, options...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,35 +271,49 @@ func TestDetachedLabOutlivesUpAndEndsWithDown(t *testing.T) {
 			t.Errorf("%s has ended", h.Name)
 		}
 	}
-	inside := namespacesOf(t, pids...)
-	if _, err := rdlab("up"); err == nil {
+	return pids
+}
+
+func TestDetachedLabOutlivesUpAndEndsWithDown(t *testing.T) {
+	c := newCommands(t)
+	inside := namespacesOf(t, c.up(t)...)
+	if _, err := c.run("up"); err == nil {
 		t.Error("a second lab of the name was raised")
 	}
-	if out, err := rdlab("exec", "client", "hostname"); err != nil || strings.TrimSpace(out) != "client" {
+	if out, err := c.run("exec", "client", "hostname"); err != nil || strings.TrimSpace(out) != "client" {
 		t.Errorf("exec gives %q, %v", out, err)
 	}
-	var failed *exec.ExitError
-	if _, err := rdlab("exec", "router", "sh", "-c", "exit 7"); !errorAs(err, &failed) || failed.ExitCode() != 7 {
-		t.Errorf("exec of a program that ends with 7: %v", err)
-	}
-	if out, err := rdlab("exec", "router", "cat", "/etc/routerd/other.conf"); err != nil || strings.Contains(out, ":") && strings.Contains(out, "fd51") {
-		t.Errorf("a tunnel without IPv6 has an address of it: %s, %v", out, err)
-	}
 	for range 2 { // ending a lab that is not up is no error
-		if _, err := rdlab("down"); err != nil {
+		if _, err := c.run("down"); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if left := livingIn(inside); len(left) > 0 {
 		t.Errorf("processes are left: %v", left)
 	}
-	if left := list(t, dir); len(left) > 0 {
+	if left := list(t, c.dir); len(left) > 0 {
 		t.Errorf("files are left: %v", left)
 	}
 }
 
+func TestTunnelToExit2CanLackIPv6(t *testing.T) {
+	l := labtest.Up(t, lab.Options{Exit2NoIPv6: true})
+	for name, want := range map[string]bool{"home": true, "other": false} {
+		got, err := l.WGQuick(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if has := strings.Contains(string(got), "::"); has != want {
+			t.Errorf("%s.conf has IPv6: %v, want %v", name, has, want)
+		}
+	}
+	if got := labtest.Run(t, l, lab.Exit2, "ip", "-6", "address", "show", "dev", lab.TunnelDevice, "scope", "global"); got != "" {
+		t.Errorf("the device of exit2 has %s", got)
+	}
+}
+
 func TestTwoLabsRunSideBySide(t *testing.T) {
-	one, two := sharedLab(t), ownLab(t, lab.Options{Firewall: lab.IPTables})
+	one, two := sharedLab(t), labtest.Up(t, lab.Options{Firewall: lab.IPTables})
 	if one.Name() == two.Name() {
 		t.Fatalf("both are named %s", one.Name())
 	}
@@ -295,30 +321,30 @@ func TestTwoLabsRunSideBySide(t *testing.T) {
 		if err := l.WriteFile(lab.Router, "/etc/config/whose", []byte(l.Name()), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		output(t, l, lab.Client, l.Program(), "client", "fetch", "https://www.binance.com/")
+		labtest.Run(t, l, lab.Client, l.Program(), "client", "fetch", "https://www.binance.com/")
+	}
+	known, err := lab.List()
+	if err != nil {
+		t.Fatal(err)
 	}
 	for _, l := range []*lab.Lab{one, two} {
 		got, err := l.ReadFile(lab.Router, "/etc/config/whose")
 		if err != nil || string(got) != l.Name() {
 			t.Errorf("router of %s has the file of %q, %v", l.Name(), got, err)
 		}
-		if _, err := lab.Open(l.Name()); err != nil {
-			t.Error(err)
+		if !slices.Contains(known, l.Name()) {
+			t.Errorf("%s is not among %v", l.Name(), known)
 		}
-	}
-	known, err := lab.List()
-	if err != nil || !slices.Contains(known, one.Name()) || !slices.Contains(known, two.Name()) {
-		t.Errorf("List gives %v, %v", known, err)
 	}
 }
 
 func TestEndOfOneLabLeavesTheOther(t *testing.T) {
-	one := ownLab(t, lab.Options{Name: "first"})
-	two := ownLab(t, lab.Options{Name: "second"})
+	one := labtest.Up(t, lab.Options{Name: "first"})
+	two := labtest.Up(t, lab.Options{Name: "second"})
 	if err := one.Down(); err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.TrimSpace(output(t, two, lab.Net, "hostname")); got != "net" {
+	if got := strings.TrimSpace(labtest.Run(t, two, lab.Net, "hostname")); got != "net" {
 		t.Errorf("host name is %q", got)
 	}
 	if _, err := lab.Open("second"); err != nil {

@@ -49,31 +49,6 @@ func sharedLab(t *testing.T) *lab.Lab {
 	return l
 }
 
-// ownLab raises a lab that only this test has.
-func ownLab(t *testing.T, o lab.Options) *lab.Lab {
-	t.Helper()
-	l, err := lab.Up(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Down(); err != nil {
-			t.Error(err)
-		}
-	})
-	return l
-}
-
-// output runs a program inside a host and fails the test if that fails.
-func output(t *testing.T, l *lab.Lab, host, program string, args ...string) string {
-	t.Helper()
-	out, err := l.Run(t.Context(), host, program, args...)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return string(out)
-}
-
 // names gives the lab's names by name.
 func names(t *testing.T) map[string]lab.Name {
 	t.Helper()

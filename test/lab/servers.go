@@ -215,8 +215,15 @@ func (l *Lab) logs() string {
 	const end = 2000
 	var out string
 	for _, f := range []struct{ host, name string }{
-		{Router, "dnsmasq"}, {Router, "holder"}, {Resolver, "unbound"}, {Resolver, "holder"},
-		{Net, "nginx"}, {Net, "serve"}, {Net, "holder"}, {Exit, "wireguard"}, {Exit2, "wireguard"},
+		{Router, "dnsmasq"},
+		{Router, "holder"},
+		{Resolver, "unbound"},
+		{Resolver, "holder"},
+		{Net, "nginx"},
+		{Net, "serve"},
+		{Net, "holder"},
+		{Exit, "wireguard"},
+		{Exit2, "wireguard"},
 	} {
 		raw, err := l.ReadFile(f.host, runDir+"/"+f.name+".log")
 		if err != nil || len(raw) == 0 {

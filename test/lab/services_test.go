@@ -14,12 +14,13 @@ import (
 
 	"github.com/routerd/routerd/test/lab"
 	"github.com/routerd/routerd/test/lab/client"
+	"github.com/routerd/routerd/test/lab/labtest"
 )
 
 // kdig asks a server from client and gives the answers, one a line.
 func kdig(t *testing.T, l *lab.Lab, args ...string) []string {
 	t.Helper()
-	out := strings.Fields(output(t, l, lab.Client, "kdig", append([]string{"+short", "+time=3", "+retry=2"}, args...)...))
+	out := strings.Fields(labtest.Run(t, l, lab.Client, "kdig", append([]string{"+short", "+time=3", "+retry=2"}, args...)...))
 	slices.Sort(out)
 	return out
 }
@@ -57,7 +58,7 @@ func TestNamesResolveOverEveryTransport(t *testing.T) {
 	}
 }
 
-func TestSpecialNamesResolveThroughTheRouter(t *testing.T) {
+func TestChainsResolveThroughTheRouter(t *testing.T) {
 	l, known := sharedLab(t), names(t)
 	for length := 1; length <= 4; length++ {
 		n := known[lab.ChainName(length)]
@@ -71,15 +72,29 @@ func TestSpecialNamesResolveThroughTheRouter(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", n.Name, diff)
 		}
 	}
-	if got := kdig(t, l, lab.AliasUnlisted); !slices.Contains(got, "www.binance.com.") || !slices.Contains(got, known["www.binance.com"].A[0].String()) {
-		t.Errorf("%s is %v", lab.AliasUnlisted, got)
+}
+
+func TestNamesThatShareAnAddress(t *testing.T) {
+	l, known := sharedLab(t), names(t)
+	got := kdig(t, l, lab.AliasUnlisted)
+	for _, want := range []string{"www.binance.com.", known["www.binance.com"].A[0].String()} {
+		if !slices.Contains(got, want) {
+			t.Errorf("%s is %v, without %s", lab.AliasUnlisted, got, want)
+		}
 	}
 	if one, two := kdig(t, l, lab.SharedListed), kdig(t, l, lab.SharedUnlisted); !slices.Equal(one, two) {
 		t.Errorf("%v and %v are not one address", one, two)
 	}
+	if got := labtest.Run(t, l, lab.Client, "kdig", "no-such-name.example"); !strings.Contains(got, "NXDOMAIN") {
+		t.Errorf("an unknown name gives %s", got)
+	}
+}
+
+func TestHTTPSRecordsResolveThroughTheRouter(t *testing.T) {
+	l, known := sharedLab(t), names(t)
 	for _, name := range []string{lab.HTTP3Listed, lab.HTTP3Unlisted, lab.HintedListed, lab.HTTPSAlias} {
 		record := known[name].HTTPS
-		got := output(t, l, lab.Client, "kdig", "+short", name, "HTTPS")
+		got := labtest.Run(t, l, lab.Client, "kdig", "+short", name, "HTTPS")
 		for _, want := range append(texts(record.Hint4), texts(record.Hint6)...) {
 			if !strings.Contains(got, want) {
 				t.Errorf("HTTPS of %s lacks %s: %s", name, want, got)
@@ -88,9 +103,6 @@ func TestSpecialNamesResolveThroughTheRouter(t *testing.T) {
 		if !strings.HasPrefix(got, fmt.Sprintf("%d %s.", record.Priority, record.Target)) {
 			t.Errorf("HTTPS of %s is %s", name, got)
 		}
-	}
-	if got := output(t, l, lab.Client, "kdig", "no-such-name.example"); !strings.Contains(got, "NXDOMAIN") {
-		t.Errorf("an unknown name gives %s", got)
 	}
 }
 
@@ -148,7 +160,7 @@ func TestPageNamesHostServerAndClient(t *testing.T) {
 			"-4": fmt.Sprintf("host www.okx.com\nserver %s\nclient %s\n", n.A[0], lab.RouterWAN4),
 			"-6": fmt.Sprintf("host www.okx.com\nserver %s\nclient 2d00:1:1::20\n", n.AAAA[0]),
 		} {
-			if got := output(t, l, lab.Client2, "curl", "-sS", option, url); got != want {
+			if got := labtest.Run(t, l, lab.Client2, "curl", "-sS", option, url); got != want {
 				t.Errorf("curl %s %s gives %q, want %q", option, url, got, want)
 			}
 		}
@@ -168,13 +180,13 @@ func TestDownloadsHaveTheSizesTheySay(t *testing.T) {
 	for _, size := range []int64{1 << 10, 64 << 10, 1 << 20, 64 << 20} {
 		for _, family := range []string{"4", "6"} {
 			var r client.FetchResult
-			out := output(t, l, lab.Client, l.Program(), "client", "fetch", "--family", family, fmt.Sprintf("https://video.example/bytes/%d", size))
+			out := labtest.Run(t, l, lab.Client, l.Program(), "client", "fetch", "--family", family, fmt.Sprintf("https://video.example/bytes/%d", size))
 			if err := json.Unmarshal([]byte(out), &r); err != nil || r.Bytes != size {
 				t.Errorf("download of %d bytes: %s, %v", size, out, err)
 			}
 		}
 	}
-	out := output(t, l, lab.Client, l.Program(), "client", "fetch", "--bytes", "1000", "https://video.example/bytes/1073741824")
+	out := labtest.Run(t, l, lab.Client, l.Program(), "client", "fetch", "--bytes", "1000", "https://video.example/bytes/1073741824")
 	if !strings.Contains(out, `"bytes":1000,`) {
 		t.Errorf("a limited download: %s", out)
 	}
@@ -183,35 +195,36 @@ func TestDownloadsHaveTheSizesTheySay(t *testing.T) {
 	}
 }
 
-func TestMiningSessionsOnEveryKindOfPort(t *testing.T) {
-	l, known := sharedLab(t), names(t)
-	tried := map[string]bool{}
+// pools picks one server on a web port and one on a port of its own.
+func pools(t *testing.T, known map[string]lab.Name) map[string]string {
+	t.Helper()
+	out := map[string]string{}
 	for _, name := range sortedNames(known) {
 		for _, port := range known[name].Ports {
-			kind := "own port"
-			if port == 443 {
-				kind = "web port"
-			}
-			for _, options := range [][]string{{"--family", "4"}, {"--family", "6", "--tls"}} {
-				key := kind + options[1]
-				if tried[key] {
-					continue
-				}
-				tried[key] = true
-				args := append([]string{"client", "stratum", fmt.Sprintf("%s:%d", name, port), "--for", "1500ms"}, options...)
-				var r client.StratumResult
-				out := output(t, l, lab.Client, l.Program(), args...)
-				if err := json.Unmarshal([]byte(out), &r); err != nil {
-					t.Fatal(err)
-				}
-				if !r.Subscribed || !r.Authorized || r.Jobs < 2 || r.Accepted < 1 {
-					t.Errorf("%v: %+v", args, r)
-				}
-			}
+			out[map[bool]string{true: "web", false: "own"}[port == 443]] = fmt.Sprintf("%s:%d", name, port)
 		}
 	}
-	if len(tried) != 4 {
-		t.Errorf("tried only %v", tried)
+	if len(out) != 2 {
+		t.Fatalf("the catalogue has pools on %v only", out)
+	}
+	return out
+}
+
+func TestMiningSessionsOnEveryKindOfPort(t *testing.T) {
+	l, known := sharedLab(t), names(t)
+	targets := pools(t, known)
+	for kind, target := range targets {
+		for _, options := range [][]string{{"--family", "4"}, {"--family", "6", "--tls"}} {
+			args := append([]string{"client", "stratum", target, "--for", "1500ms"}, options...)
+			var r client.StratumResult
+			out := labtest.Run(t, l, lab.Client, l.Program(), args...)
+			if err := json.Unmarshal([]byte(out), &r); err != nil {
+				t.Fatal(err)
+			}
+			if !r.Subscribed || !r.Authorized || r.Jobs < 2 || r.Accepted < 1 {
+				t.Errorf("%s port, %v: %+v", kind, args, r)
+			}
+		}
 	}
 }
 
@@ -227,7 +240,7 @@ func sortedNames(all map[string]lab.Name) []string {
 func TestEchoAnswersFromTheAddressAsked(t *testing.T) {
 	l, known := sharedLab(t), names(t)
 	for family, want := range map[string]netip.Addr{"4": known["www.kraken.com"].A[0], "6": known["www.kraken.com"].AAAA[0]} {
-		out := output(t, l, lab.Client2, l.Program(), "client", "udp-echo", "www.kraken.com:7", "--family", family, "--count", "5", "--size", "1200")
+		out := labtest.Run(t, l, lab.Client2, l.Program(), "client", "udp-echo", "www.kraken.com:7", "--family", family, "--count", "5", "--size", "1200")
 		var r client.EchoResult
 		// A connected socket takes answers from that address only.
 		if err := json.Unmarshal([]byte(out), &r); err != nil || r.Received != 5 || r.Address != want.String() {

@@ -2,6 +2,7 @@ package lab_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/routerd/routerd/test/lab"
+	"github.com/routerd/routerd/test/lab/labtest"
 )
 
 func counts(t *testing.T, l *lab.Lab, host string) map[netip.Addr]uint64 {
@@ -21,54 +23,82 @@ func counts(t *testing.T, l *lab.Lab, host string) map[netip.Addr]uint64 {
 	return out
 }
 
+// protocols are the counts to one address.
+func protocols(t *testing.T, l *lab.Lab, host string, a netip.Addr) map[string]lab.Count {
+	t.Helper()
+	all, err := l.CountsByProtocol(host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]lab.Count{}
+	for _, c := range all {
+		if c.Address == a {
+			out[c.Protocol] = c
+		}
+	}
+	return out
+}
+
 func TestProviderCountsPacketsByAddressAndProtocol(t *testing.T) {
-	l, known := ownLab(t, lab.Options{}), names(t)
+	l, n := labtest.Up(t, lab.Options{}), names(t)["bank.example"]
 	if got := counts(t, l, lab.Exit); len(got) != 0 {
 		t.Errorf("a fresh lab has counted %v", got)
 	}
-	for family, a := range map[string]netip.Addr{"4": known["bank.example"].A[0], "6": known["bank.example"].AAAA[0]} {
-		output(t, l, lab.Client, l.Program(), "client", "udp-echo", "bank.example:7", "--family", family, "--count", "9")
+	for family, a := range map[string]netip.Addr{"4": n.A[0], "6": n.AAAA[0]} {
+		labtest.Run(t, l, lab.Client, l.Program(), "client", "udp-echo", "bank.example:7", "--family", family, "--count", "9")
 		if got := counts(t, l, lab.ISP)[a]; got != 9 {
 			t.Errorf("counted %d packets to %s, want 9", got, a)
 		}
-		output(t, l, lab.Client, "curl", "-sS", "-"+family, "https://bank.example/")
-		all, err := l.CountsByProtocol(lab.ISP)
-		if err != nil {
-			t.Fatal(err)
-		}
-		byProtocol := map[string]lab.Count{}
-		for _, c := range all {
-			if c.Address == a {
-				byProtocol[c.Protocol] = c
-			}
-		}
-		if byProtocol["udp"].Packets != 9 || byProtocol["tcp"].Packets < 5 || byProtocol["tcp"].Bytes < 500 {
-			t.Errorf("counted to %s: %+v", a, byProtocol)
+		labtest.Run(t, l, lab.Client, "curl", "-sS", "-"+family, "https://bank.example/")
+		got := protocols(t, l, lab.ISP, a)
+		if got["udp"].Packets != 9 || got["tcp"].Packets < 5 || got["tcp"].Bytes < 500 {
+			t.Errorf("counted to %s: %+v", a, got)
 		}
 	}
 	if err := l.ResetCounts(); err != nil {
 		t.Fatal(err)
 	}
-	for a, n := range counts(t, l, lab.ISP) {
-		if a == known["bank.example"].A[0] {
-			t.Errorf("%d packets to %s after a reset", n, a)
-		}
+	if got := counts(t, l, lab.ISP)[n.A[0]]; got != 0 {
+		t.Errorf("%d packets after a reset", got)
 	}
-	if _, err := l.Counts(lab.Client); err == nil || !strings.Contains(err.Error(), "only isp, exit and exit2") {
+}
+
+func TestHostsThatDoNotCountSaySo(t *testing.T) {
+	l := sharedLab(t)
+	if _, err := l.Counts(lab.Client); !errors.Is(err, lab.ErrNoCounters) {
 		t.Errorf("counts of client: %v", err)
+	}
+	if err := l.LimitCounters(t.Context(), lab.Net, 1); !errors.Is(err, lab.ErrNoCounters) {
+		t.Errorf("limit of net: %v", err)
 	}
 }
 
 func TestCountersThatOverflowAreAnError(t *testing.T) {
-	l := ownLab(t, lab.Options{})
+	l := labtest.Up(t, lab.Options{})
 	if err := l.LimitCounters(t.Context(), lab.ISP, 2); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"bank.example", "news.example", "video.example", "www.shopping.example"} {
-		output(t, l, lab.Client, l.Program(), "client", "udp-echo", name+":7")
+		labtest.Run(t, l, lab.Client, l.Program(), "client", "udp-echo", name+":7")
 	}
 	if got, err := l.Counts(lab.ISP); err == nil || !strings.Contains(err.Error(), "were not counted") {
 		t.Errorf("full counters give %v, %v", got, err)
+	}
+}
+
+// ofQuick reads the lab's own wg-quick files, which have no other lines.
+func ofQuick(t *testing.T, quick []byte, device string) lab.WireGuardConfig {
+	t.Helper()
+	values := map[string]string{}
+	for line := range strings.Lines(string(quick)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), " = ")
+		values[key] = value
+	}
+	return lab.WireGuardConfig{
+		Device: device, MTU: 1420, PersistentKeepalive: 25,
+		PrivateKey: values["PrivateKey"], PeerKey: values["PublicKey"],
+		PresharedKey: values["PresharedKey"], Endpoint: values["Endpoint"],
+		AllowedIPs: prefixesOf(t, values["AllowedIPs"]), Addresses: prefixesOf(t, values["Address"]),
 	}
 }
 
@@ -80,25 +110,7 @@ func joinTunnel(t *testing.T, l *lab.Lab, name, device string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	settings := lab.WireGuardConfig{Device: device, MTU: 1420, PersistentKeepalive: 25}
-	for line := range strings.Lines(string(raw)) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), " = ")
-		switch key {
-		case "PrivateKey":
-			settings.PrivateKey = value
-		case "PublicKey":
-			settings.PeerKey = value
-		case "PresharedKey":
-			settings.PresharedKey = value
-		case "Endpoint":
-			settings.Endpoint = value
-		case "AllowedIPs":
-			settings.AllowedIPs = prefixesOf(t, value)
-		case "Address":
-			settings.Addresses = prefixesOf(t, value)
-		}
-	}
-	data, err := json.Marshal(settings)
+	data, err := json.Marshal(ofQuick(t, raw, device))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +147,7 @@ func prefixesOf(t *testing.T, list string) []netip.Prefix {
 }
 
 func TestExitsShakeHandsAndCarryTrafficBesideTheProvider(t *testing.T) {
-	l, known := ownLab(t, lab.Options{}), names(t)
+	l, known := labtest.Up(t, lab.Options{}), names(t)
 	for _, x := range []struct {
 		tunnel, device, host, name string
 		seen4, seen6, endpoint     string
@@ -145,14 +157,14 @@ func TestExitsShakeHandsAndCarryTrafficBesideTheProvider(t *testing.T) {
 	} {
 		joinTunnel(t, l, x.tunnel, x.device)
 		n := known[x.name]
-		output(t, l, lab.Router, "ip", "route", "add", n.A[0].String(), "dev", x.device)
-		output(t, l, lab.Router, "ip", "-6", "route", "add", n.AAAA[0].String(), "dev", x.device)
+		labtest.Run(t, l, lab.Router, "ip", "route", "add", n.A[0].String(), "dev", x.device)
+		labtest.Run(t, l, lab.Router, "ip", "-6", "route", "add", n.AAAA[0].String(), "dev", x.device)
 		for option, want := range map[string]string{"-4": x.seen4, "-6": x.seen6} {
-			if got := output(t, l, lab.Router, "curl", "-sS", option, "https://"+x.name+"/"); !strings.Contains(got, "client "+want+"\n") {
+			if got := labtest.Run(t, l, lab.Router, "curl", "-sS", option, "https://"+x.name+"/"); !strings.Contains(got, "client "+want+"\n") {
 				t.Errorf("through %s the server sees %q, want %s", x.tunnel, got, want)
 			}
 		}
-		if got := output(t, l, x.host, "wg", "show", lab.TunnelDevice, "latest-handshakes"); strings.HasSuffix(strings.TrimSpace(got), "\t0") {
+		if got := labtest.Run(t, l, x.host, "wg", "show", lab.TunnelDevice, "latest-handshakes"); strings.HasSuffix(strings.TrimSpace(got), "\t0") {
 			t.Errorf("%s had no handshake: %s", x.host, got)
 		}
 		inside, outside := counts(t, l, x.host), counts(t, l, lab.ISP)
@@ -168,10 +180,10 @@ func TestExitsShakeHandsAndCarryTrafficBesideTheProvider(t *testing.T) {
 }
 
 func TestExitReachesLargePagesThroughItsTunnel(t *testing.T) {
-	l, known := ownLab(t, lab.Options{}), names(t)
+	l, known := labtest.Up(t, lab.Options{}), names(t)
 	joinTunnel(t, l, "home", "wg-a")
-	output(t, l, lab.Router, "ip", "route", "add", known["video.example"].A[0].String(), "dev", "wg-a")
-	out := output(t, l, lab.Router, l.Program(), "client", "fetch", "https://video.example/bytes/4194304")
+	labtest.Run(t, l, lab.Router, "ip", "route", "add", known["video.example"].A[0].String(), "dev", "wg-a")
+	out := labtest.Run(t, l, lab.Router, l.Program(), "client", "fetch", "https://video.example/bytes/4194304")
 	if !strings.Contains(out, `"bytes":4194304,`) {
 		t.Error(out)
 	}
@@ -180,13 +192,13 @@ func TestExitReachesLargePagesThroughItsTunnel(t *testing.T) {
 func TestFirewallsDoWhatOpenWrtsDo(t *testing.T) {
 	for _, firewall := range []lab.Firewall{lab.NFT, lab.IPTables, lab.IPTablesLegacy} {
 		t.Run(string(firewall), func(t *testing.T) {
-			l := ownLab(t, lab.Options{Firewall: firewall})
+			l := labtest.Up(t, lab.Options{Firewall: firewall})
 			checkFirewall(t, l)
-			version := output(t, l, lab.Router, "iptables", "-V")
+			version := labtest.Run(t, l, lab.Router, "iptables", "-V")
 			if legacy := strings.Contains(version, "legacy"); legacy != (firewall == lab.IPTablesLegacy) {
 				t.Errorf("iptables is %s", version)
 			}
-			rules := output(t, l, lab.Router, "nft", "list", "tables")
+			rules := labtest.Run(t, l, lab.Router, "nft", "list", "tables")
 			if fw4 := strings.Contains(rules, "table inet fw4"); fw4 != (firewall == lab.NFT) {
 				t.Errorf("nft tables are %s", rules)
 			}
@@ -222,8 +234,8 @@ func checkFirewall(t *testing.T, l *lab.Lab) {
 			t.Errorf("%s: connects is %v, want %v", x.what, got, x.want)
 		}
 	}
-	output(t, l, lab.Net, "ping", "-c1", "-W2", lab.RouterWAN4)
-	output(t, l, lab.Net, "ping", "-c1", "-W2", "2d00:1:1::10")
+	labtest.Run(t, l, lab.Net, "ping", "-c1", "-W2", lab.RouterWAN4)
+	labtest.Run(t, l, lab.Net, "ping", "-c1", "-W2", "2d00:1:1::10")
 }
 
 func TestFirewallsKeepNFTAndIPTablesApart(t *testing.T) {
@@ -233,12 +245,12 @@ func TestFirewallsKeepNFTAndIPTablesApart(t *testing.T) {
 	if err != nil {
 		t.Fatalf("this machine has no alternatives of iptables, as Debian has: %v", err)
 	}
-	legacy := ownLab(t, lab.Options{Firewall: lab.IPTablesLegacy})
-	if got := strings.TrimSpace(output(t, legacy, lab.Router, "readlink", path)); got != "/usr/sbin/iptables-legacy" {
+	legacy := labtest.Up(t, lab.Options{Firewall: lab.IPTablesLegacy})
+	if got := strings.TrimSpace(labtest.Run(t, legacy, lab.Router, "readlink", path)); got != "/usr/sbin/iptables-legacy" {
 		t.Errorf("the router's iptables is %s", got)
 	}
 	for what, got := range map[string]string{
-		"of another lab": strings.TrimSpace(output(t, l, lab.Router, "readlink", path)),
+		"of another lab": strings.TrimSpace(labtest.Run(t, l, lab.Router, "readlink", path)),
 		"on the machine": func() string { s, _ := os.Readlink(path); return s }(),
 	} {
 		if got != before {

@@ -36,13 +36,7 @@ func Lookup(ctx context.Context, server, name string, family int) ([]netip.Addr,
 	if err != nil {
 		return nil, err
 	}
-	var answer []byte
-	for range lookupTries {
-		answer, err = exchangeUDP(ctx, server, query, id)
-		if err == nil || ctx.Err() != nil {
-			break
-		}
-	}
+	answer, err := askUDP(ctx, server, query, id)
 	if err != nil {
 		return nil, err
 	}
@@ -56,6 +50,17 @@ func Lookup(ctx context.Context, server, name string, family int) ([]netip.Addr,
 		err = fmt.Errorf("look up %s: no address of family %d", name, family)
 	}
 	return addresses, err
+}
+
+// askUDP sends the query until an answer comes.
+func askUDP(ctx context.Context, server string, query []byte, id uint16) (answer []byte, err error) {
+	for range lookupTries {
+		answer, err = exchangeUDP(ctx, server, query, id)
+		if err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	return answer, err
 }
 
 // SystemServer is the first name server of /etc/resolv.conf.

@@ -99,6 +99,16 @@ func (r *StratumResult) session(ctx context.Context, to netip.AddrPort, trust *t
 		}
 		c = s
 	}
+	err = r.mine(c)
+	var late net.Error
+	if ctx.Err() != nil || errors.As(err, &late) && late.Timeout() {
+		return nil
+	}
+	return err
+}
+
+// mine talks to the server until the connection fails.
+func (r *StratumResult) mine(c net.Conn) error {
 	if err := request(c, subscribeID, "mining.subscribe", "cgminer/4.11.1"); err != nil {
 		return err
 	}
@@ -108,10 +118,6 @@ func (r *StratumResult) session(ctx context.Context, to netip.AddrPort, trust *t
 		line, err := in.ReadBytes('\n')
 		r.LongestGap = max(r.LongestGap, time.Since(last).Seconds())
 		last = time.Now()
-		var late net.Error
-		if ctx.Err() != nil || errors.As(err, &late) && late.Timeout() {
-			return nil
-		}
 		if err != nil {
 			return fmt.Errorf("read message: %w", err)
 		}

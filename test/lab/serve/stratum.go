@@ -275,7 +275,8 @@ func (s *stratumSession) sendJob() error {
 		fmt.Sprintf("%064x", uint64(s.id)<<32|uint64(job)),
 		"01000000010000000000000000000000000000000000000000000000000000000000000000ffffffff20020862062f503253482f04b8864e5008",
 		"072f736c7573682f000000000100f2052a010000001976a914d23fcdf86f7e756a64a7a9688ef9903327048ed988ac00000000",
-		[]any{}, "20000000", "1702ae05", fmt.Sprintf("%08x", time.Now().Unix()), job == 1,
+		[]any{},
+		"20000000", "1702ae05", fmt.Sprintf("%08x", time.Now().Unix()), job == 1,
 	}})
 }
 
