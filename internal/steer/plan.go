@@ -52,6 +52,18 @@ func (d *Destination) Closed() bool {
 	return d.Policy == config.PolicyBlock
 }
 
+// MayGoDirect says whether the destination's path can be the WAN, whatever the
+// tunnels' state is now.
+func (d *Destination) MayGoDirect() bool {
+	switch d.Policy {
+	case config.PolicyBlock:
+		return false
+	case config.PolicyTunnel:
+		return !d.Closed()
+	}
+	return true
+}
+
 // Link is one destination of a chain, by its index in the plan.
 type Link struct {
 	Destination      int
