@@ -25,7 +25,8 @@ func TestFirewallIsTheOneThatTheSystemUses(t *testing.T) {
 		{
 			"iptables-legacy in use, but no program for it",
 			func(t *testing.T) { input(t, fw3, "iptables-legacy-restore") },
-			[]Option{WithIPTablesCommands("no-such-iptables", "no-such-ip6tables")}, NFTables,
+			[]Option{WithIPTablesCommands("no-such-iptables", "no-such-ip6tables")},
+			NFTables,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -153,26 +153,32 @@ func iptGuard(d Desired) []string {
 func iptForward(d Desired, f Family, on bool) []string {
 	var out []string
 	for _, p := range d.Paths {
-		if addrs := f.of(p.Addresses); on && p.Device != "" && p.Masquerade && len(addrs) > 0 {
-			out = append(out, iptStale(p, addrs))
+		if on && p.Device != "" && p.Masquerade {
+			out = append(out, iptStale(p, f.of(p.Addresses))...)
 		}
 		if owned.IsDevice(p.Device) {
 			out = append(out, fmt.Sprintf("-i %s -m conntrack --ctstate NEW -j DROP", p.Device))
 		}
 	}
 	out = append(out, anyMark(d.Mask)+" -j "+chainIPTGuard)
-	if !on {
-		return out
+	if on {
+		out = append(out, iptAccept(d)...)
 	}
+	return out
+}
+
+// iptAccept is what forwardRules makes.
+func iptAccept(d Desired) []string {
+	var out []string
 	for _, p := range d.Paths {
 		if p.Device == "" {
 			continue
 		}
+		only := ""
+		if !owned.IsDevice(p.Device) {
+			only = markMatch(d.Mask, d.Mask.Mark(p.Index)) + " "
+		}
 		for _, lan := range d.LAN {
-			only := ""
-			if !owned.IsDevice(p.Device) {
-				only = markMatch(d.Mask, d.Mask.Mark(p.Index)) + " "
-			}
 			out = append(out,
 				fmt.Sprintf("-i %s -o %s %s-j ACCEPT", lan, p.Device, only),
 				fmt.Sprintf("-i %s -o %s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", p.Device, lan))
@@ -182,13 +188,16 @@ func iptForward(d Desired, f Family, on bool) []string {
 }
 
 // iptStale is what nftRules.stale makes.
-func iptStale(p Path, addrs []netip.Addr) string {
+func iptStale(p Path, addrs []netip.Addr) []string {
+	if len(addrs) == 0 {
+		return nil
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "-o %s -m conntrack --ctdir ORIGINAL --ctstatus CONFIRMED", p.Device)
 	for _, a := range addrs {
 		fmt.Fprintf(&b, " -m conntrack ! --ctrepldst %s", a)
 	}
-	return b.String() + " -j " + chainIPTRefuse
+	return []string{b.String() + " -j " + chainIPTRefuse}
 }
 
 func iptInput(d Desired, f Family) []string {

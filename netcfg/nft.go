@@ -142,47 +142,58 @@ func readNFT(conn *nftables.Conn) (*nftHave, error) {
 	}
 	for _, t := range tables {
 		h.table = h.table || t.Name == owned.NFTable
-		h.fw4 = h.fw4 || t.Name == fw4Table
 	}
-	if err := h.readChains(); err != nil {
+	chains, err := listChains()
+	if err != nil {
 		return nil, err
 	}
-	if h.fw4 {
-		if h.fw4Rules, err = listRules(fw4Table, fw4Forward); err != nil {
-			return nil, err
-		}
+	for _, c := range chains {
+		h.sort(c)
+	}
+	if err := h.readRules(); err != nil {
+		return nil, err
 	}
 	if !h.table {
 		return h, nil
 	}
+	return h, h.readSets(conn)
+}
+
+// sort puts a chain where it belongs.
+func (h *nftHave) sort(c rawChain) {
+	switch {
+	case c.is(owned.NFTable):
+		h.chains[c.name] = c
+	case c.is(fw4Table) && c.name == fw4Forward:
+		h.fw4 = true
+	case c.drops && c.hook == int(*nftables.ChainHookForward) && isIPFamily(c.family):
+		h.foreign = append(h.foreign, c)
+	}
+}
+
+// is says whether a chain stands in that table of family inet.
+func (c rawChain) is(table string) bool {
+	return c.family == byte(nftables.TableFamilyINet) && c.table == table
+}
+
+func (h *nftHave) readRules() error {
+	if h.fw4 {
+		rules, err := listRules(fw4Table, fw4Forward)
+		if err != nil {
+			return err
+		}
+		h.fw4Rules = rules
+	}
+	if !h.table {
+		return nil
+	}
 	rules, err := listRules(owned.NFTable, "")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, r := range rules {
 		h.rules[r.chain] = append(h.rules[r.chain], r)
 	}
-	return h, h.readSets(conn)
-}
-
-func (h *nftHave) readChains() error {
-	chains, err := listChains()
-	if err != nil {
-		return err
-	}
-	fw4 := false
-	for _, c := range chains {
-		inet := c.family == byte(nftables.TableFamilyINet)
-		switch {
-		case inet && c.table == owned.NFTable:
-			h.chains[c.name] = c
-		case inet && c.table == fw4Table && c.name == fw4Forward:
-			fw4 = true
-		case c.drops && c.hook == int(*nftables.ChainHookForward) && isIPFamily(c.family):
-			h.foreign = append(h.foreign, c)
-		}
-	}
-	h.fw4 = h.fw4 && fw4
 	return nil
 }
 
@@ -344,7 +355,7 @@ func (f *nftFirewall) cleanup() (report, error) {
 // tableExists asks for the table too: one without chains shows in no chain.
 func tableExists(conn *nftables.Conn, chains []rawChain) bool {
 	for _, c := range chains {
-		if c.table == owned.NFTable && c.family == byte(nftables.TableFamilyINet) {
+		if c.is(owned.NFTable) {
 			return true
 		}
 	}

@@ -16,7 +16,6 @@ import (
 // DefaultDevices names the devices of the main table's default routes of both
 // families, those of the best metric first, each once; our own tunnels never.
 func (n *Net) DefaultDevices() ([]string, error) {
-	type hop struct{ metric, link int }
 	var hops []hop
 	for _, f := range []Family{IPv4, IPv6} {
 		routes, err := retryDump(func() ([]netlink.Route, error) { return defaultRoutes(f) })
@@ -24,12 +23,7 @@ func (n *Net) DefaultDevices() ([]string, error) {
 			return nil, fmt.Errorf("list %s default routes: %w", f, err)
 		}
 		for _, r := range routes {
-			if r.LinkIndex != 0 {
-				hops = append(hops, hop{r.Priority, r.LinkIndex})
-			}
-			for _, m := range r.MultiPath {
-				hops = append(hops, hop{r.Priority, m.LinkIndex})
-			}
+			hops = append(hops, hopsOf(r)...)
 		}
 	}
 	slices.SortStableFunc(hops, func(a, b hop) int { return cmp.Compare(a.metric, b.metric) })
@@ -41,6 +35,20 @@ func (n *Net) DefaultDevices() ([]string, error) {
 		}
 	}
 	return names, nil
+}
+
+// hop is one way out that a route names.
+type hop struct{ metric, link int }
+
+func hopsOf(r netlink.Route) []hop {
+	if r.LinkIndex != 0 {
+		return []hop{{r.Priority, r.LinkIndex}}
+	}
+	var out []hop
+	for _, m := range r.MultiPath {
+		out = append(out, hop{r.Priority, m.LinkIndex})
+	}
+	return out
 }
 
 func defaultRoutes(f Family) ([]netlink.Route, error) {

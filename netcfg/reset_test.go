@@ -207,7 +207,7 @@ func TestResetRefusesUDPAtTheClient(t *testing.T) {
 		})
 		var c net.Conn
 		var err error
-		w.in(t, w.client, func() { c, err = dialHere("udp", netip.MustParseAddr(target), 443) })
+		w.in(t, w.client, func() { c, err = dialHere("udp", netip.MustParseAddr(target), 443, limit) })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -92,9 +92,14 @@ func ourTable(t int) bool {
 
 // same says whether a rule of the kernel's is exactly r.
 func (r ipRule) same(k netlink.Rule) bool {
-	return k.Priority == owned.RulePriority && k.Table == r.table && k.Mark == uint32(r.mark) &&
-		k.Mask != nil && *k.Mask == uint32(r.mask) && k.Protocol == owned.RouteProtocol &&
-		!k.Invert && k.Src == nil && k.Dst == nil && k.IifName == "" && k.OifName == ""
+	return ourRule(k) && k.Priority == owned.RulePriority && k.Table == r.table && r.selects(k)
+}
+
+// selects says whether a rule of the kernel's takes the packets of r's mark, and
+// nothing else decides.
+func (r ipRule) selects(k netlink.Rule) bool {
+	plain := !k.Invert && k.Src == nil && k.Dst == nil && k.IifName == "" && k.OifName == ""
+	return plain && k.Mark == uint32(r.mark) && k.Mask != nil && *k.Mask == uint32(r.mask)
 }
 
 // addRules adds the rules that are missing. It is done after the tables are

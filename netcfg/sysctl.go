@@ -113,23 +113,26 @@ func restoreSysctls(devices []string) (report, error) {
 // checkForwarding reports forwarding that is off. It is the system's to set.
 func checkForwarding(d Desired) report {
 	var rep report
-	if v, err := readSysctl("ipv4/ip_forward"); err == nil && v == "0" {
+	if isSysctl("0", "ipv4/ip_forward") {
 		rep.warn("forwarding of IPv4 is off, clients reach nothing; set net.ipv4.ip_forward=1")
 	}
 	if !d.IPv6 {
 		return rep
 	}
-	if v, err := readSysctl("ipv6/conf/all/forwarding"); err == nil && v == "0" {
+	if isSysctl("0", "ipv6/conf/all/forwarding") {
 		rep.warn("forwarding of IPv6 is off, clients reach nothing over it; " +
 			"set net.ipv6.conf.all.forwarding=1 or option ipv6 to 0")
 	}
 	for _, p := range d.Paths {
-		if !owned.IsDevice(p.Device) || !p.IPv6 {
-			continue
-		}
-		if v, err := readSysctl("ipv6/conf", p.Device, "disable_ipv6"); err == nil && v == "1" {
+		if owned.IsDevice(p.Device) && p.IPv6 && isSysctl("1", "ipv6/conf", p.Device, "disable_ipv6") {
 			rep.warn("IPv6 is disabled on %s; set net.ipv6.conf.%s.disable_ipv6=0", p.Device, p.Device)
 		}
 	}
 	return rep
+}
+
+// isSysctl says whether a setting is there and has that value.
+func isSysctl(value string, parts ...string) bool {
+	v, err := readSysctl(parts...)
+	return err == nil && v == value
 }

@@ -45,6 +45,8 @@ func (n *Net) Watch(ctx context.Context) (<-chan struct{}, error) {
 	}
 	n.expected.watch(1)
 	out := make(chan struct{}, 1)
+	// report ends with ctx, after it has waited for the readers; who reads out
+	// waits for it by the channel's end.
 	go w.report(ctx, out)
 	return out, nil
 }
