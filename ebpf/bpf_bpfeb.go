@@ -159,42 +159,87 @@ type bpfRdTarget struct {
 }
 
 type bpfScratch struct {
-	_      structs.HostLayout
-	Msg    [4352]uint8
-	Label  [256]uint8
-	Record [64]uint16
-	Svcb   [8]uint16
-	Found  [64]struct {
-		_    structs.HostLayout
-		Off  uint16
-		Size uint16
-		Ttl  uint32
+	_ structs.HostLayout
+	P struct {
+		_        structs.HostLayout
+		Src      bpfRdAddr
+		Dst      bpfRdAddr
+		L3       uint32
+		L4       uint32
+		End      uint32
+		Id       uint32
+		Seq      uint32
+		Ack      uint32
+		Payload  uint32
+		Sport    uint16
+		Dport    uint16
+		V6       uint8
+		Proto    uint8
+		Frag     uint8
+		TcpFlags uint8
 	}
-	Off      uint32
-	State    uint32
-	End      uint32
-	ParamEnd uint32
-	Ttl      uint32
-	Size     uint32
-	Answers  uint32
-	From     uint32
-	Records  uint32
-	N        uint32
-	Nsvcb    uint32
-	Nfound   uint32
-	NameLen  uint32
-	Target   uint32
-	Full     uint32
-	FullRoom uint32
-	Refused  uint32
-	Qtype    uint32
-	Len      uint32
-	Whole    uint32
-	Now      uint32
-	_        [4]byte
-	Client   uint64
-	Rule     uint64
-	Event    bpfRdEvent
+	_ [4]byte
+	C struct {
+		_          structs.HostLayout
+		Server     bpfRdAddr
+		ClientAddr bpfRdAddr
+		Client     uint64
+		Include    uint64
+		Exclude    uint64
+		Target     uint32
+		Slot       uint32
+		Dest       uint16
+		Drain      uint8
+		Asked      uint8
+		_          [4]byte
+	}
+	FlowKey bpfRdFlowKey
+	Flow    bpfRdFlow
+	FragKey bpfRdFragKey
+	A       struct {
+		_        structs.HostLayout
+		Next     uint32
+		Stop     uint32
+		Step     uint32
+		Whole    uint32
+		Len      uint32
+		NameLen  uint32
+		Qtype    uint32
+		Answers  uint32
+		From     uint32
+		Records  uint32
+		Pos      uint32
+		Off      uint32
+		N        uint32
+		State    uint32
+		End      uint32
+		ParamEnd uint32
+		Ttl      uint32
+		Size     uint32
+		Nsvcb    uint32
+		Nfound   uint32
+		Target   uint32
+		Full     uint32
+		Refused  uint32
+		NoRoom   uint32
+		Now      uint32
+		_        [4]byte
+		Hash     uint64
+		Rule     uint64
+	}
+	Key struct {
+		_      structs.HostLayout
+		Pad    uint32
+		Bits   uint32
+		Addr   bpfRdAddr
+		Client uint64
+	}
+	Known bpfRdKnown
+	Svcb  [8]uint16
+	Ttl   [64]uint32
+	Label [256]uint8
+	Event bpfRdEvent
+	Msg   [4352]uint8
 }
 
 // Names of all BPF objects in the ELF.
@@ -223,8 +268,11 @@ const (
 	bpfProgRouterdAnswer    = "routerd_answer"
 	bpfProgRouterdGuard     = "routerd_guard"
 	bpfProgRouterdGuardIp   = "routerd_guard_ip"
+	bpfProgRouterdHints     = "routerd_hints"
 	bpfProgRouterdLearn     = "routerd_learn"
 	bpfProgRouterdLearnIp   = "routerd_learn_ip"
+	bpfProgRouterdMatch     = "routerd_match"
+	bpfProgRouterdRecords   = "routerd_records"
 	bpfProgRouterdSteer     = "routerd_steer"
 	bpfProgRouterdSteerIp   = "routerd_steer_ip"
 )
@@ -275,8 +323,11 @@ type bpfProgramSpecs struct {
 	RouterdAnswer    *ebpf.ProgramSpec `ebpf:"routerd_answer"`
 	RouterdGuard     *ebpf.ProgramSpec `ebpf:"routerd_guard"`
 	RouterdGuardIp   *ebpf.ProgramSpec `ebpf:"routerd_guard_ip"`
+	RouterdHints     *ebpf.ProgramSpec `ebpf:"routerd_hints"`
 	RouterdLearn     *ebpf.ProgramSpec `ebpf:"routerd_learn"`
 	RouterdLearnIp   *ebpf.ProgramSpec `ebpf:"routerd_learn_ip"`
+	RouterdMatch     *ebpf.ProgramSpec `ebpf:"routerd_match"`
+	RouterdRecords   *ebpf.ProgramSpec `ebpf:"routerd_records"`
 	RouterdSteer     *ebpf.ProgramSpec `ebpf:"routerd_steer"`
 	RouterdSteerIp   *ebpf.ProgramSpec `ebpf:"routerd_steer_ip"`
 }
@@ -388,8 +439,11 @@ type bpfPrograms struct {
 	RouterdAnswer    *ebpf.Program `ebpf:"routerd_answer"`
 	RouterdGuard     *ebpf.Program `ebpf:"routerd_guard"`
 	RouterdGuardIp   *ebpf.Program `ebpf:"routerd_guard_ip"`
+	RouterdHints     *ebpf.Program `ebpf:"routerd_hints"`
 	RouterdLearn     *ebpf.Program `ebpf:"routerd_learn"`
 	RouterdLearnIp   *ebpf.Program `ebpf:"routerd_learn_ip"`
+	RouterdMatch     *ebpf.Program `ebpf:"routerd_match"`
+	RouterdRecords   *ebpf.Program `ebpf:"routerd_records"`
 	RouterdSteer     *ebpf.Program `ebpf:"routerd_steer"`
 	RouterdSteerIp   *ebpf.Program `ebpf:"routerd_steer_ip"`
 }
@@ -400,8 +454,11 @@ func (p *bpfPrograms) Close() error {
 		p.RouterdAnswer,
 		p.RouterdGuard,
 		p.RouterdGuardIp,
+		p.RouterdHints,
 		p.RouterdLearn,
 		p.RouterdLearnIp,
+		p.RouterdMatch,
+		p.RouterdRecords,
 		p.RouterdSteer,
 		p.RouterdSteerIp,
 	)

@@ -71,7 +71,7 @@ func (d *DataPlane) load(name string) (*ebpf.Program, error) {
 // use: the kernel empties a table that no process and no pin holds.
 func (d *DataPlane) loadStages() error {
 	stages := d.maps[bpfMapStages]
-	for i, name := range []string{bpfProgRouterdAnswer, bpfProgRouterdAddresses} {
+	for i, name := range []string{bpfProgRouterdAnswer, bpfProgRouterdMatch, bpfProgRouterdRecords, bpfProgRouterdHints, bpfProgRouterdAddresses} {
 		if d.progs[name] != nil {
 			continue
 		}

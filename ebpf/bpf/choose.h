@@ -6,91 +6,151 @@
 #ifndef RD_CHOOSE_H
 #define RD_CHOOSE_H
 
-#include "maps.h"
+#include "scratch.h"
 
-struct choice {
-	struct rd_known *known; /* the entry that decided; NULL for a network */
-	__u32 slot;
-	__u16 dest;	 /* 0: not listed for this client */
-	__u8 drain;
-};
-
-/* The first destination of a chain that takes this client; 0 if none does. */
-static __always_inline __u16 chain_walk(__u16 target, const struct rd_addr *addr, __u64 client)
+/* Whether an address may be listed for somebody: what every packet pays. */
+static __always_inline int listed(const struct rd_config *cfg, const struct rd_addr *addr)
 {
-	struct rd_prefix key = {.bits = 128, .addr = *addr};
-	const struct rd_clients *mac = NULL, *net = NULL;
-	__u64 include, exclude, bit;
-	const struct rd_target *t;
-	__u32 index = target;
-	int i, looked = 0;
+	struct rd_prefix key;
 
-	for (i = 0; i < RD_CHAIN_MAX; i++) {
-		if (!index)
-			return 0;
-		t = bpf_map_lookup_elem(&targets, &index);
-		if (!t)
-			return 0;
-		if (!t->flags)
-			return t->dest;
-		if (!looked) {
-			net = bpf_map_lookup_elem(&client_networks, &key);
-			mac = bpf_map_lookup_elem(&client_macs, &client);
-			looked = 1;
-		}
-		include = (net ? net->include : 0) | (mac ? mac->include : 0);
-		exclude = (net ? net->exclude : 0) | (mac ? mac->exclude : 0);
-		bit = 1ULL << (t->bit & 63);
-		if (!(exclude & bit) && (!(t->flags & RD_T_INCLUDE) || include & bit))
-			return t->dest;
-		index = t->next;
+	if (bpf_map_lookup_elem(&addresses, addr))
+		return 1;
+	if (!(cfg->flags & RD_F_NETWORKS))
+		return 0;
+	key.bits = 128;
+	addr_copy(&key.addr, addr);
+	return !!bpf_map_lookup_elem(&networks, &key);
+}
+
+/* Fills in the client's bits, once. */
+static __always_inline void client_bits(struct choice *c)
+{
+	struct rd_prefix key;
+	const struct rd_clients *bits;
+
+	if (c->asked)
+		return;
+	c->asked = 1;
+	key.bits = 128;
+	addr_copy(&key.addr, &c->client_addr);
+	bits = bpf_map_lookup_elem(&client_networks, &key);
+	if (bits) {
+		c->include = bits->include;
+		c->exclude = bits->exclude;
 	}
-	return 0;
+	bits = bpf_map_lookup_elem(&client_macs, &c->client);
+	if (bits) {
+		c->include |= bits->include;
+		c->exclude |= bits->exclude;
+	}
+}
+
+/* The first destination of the chain at c->target that takes the client, in
+ * c->dest; 0 if none does. */
+static __always_inline void chain_walk(struct choice *c)
+{
+	const struct rd_target *t;
+	__u64 bit;
+	int i;
+
+	c->dest = 0;
+#pragma clang loop unroll(disable)
+	for (i = 0; i < RD_CHAIN_MAX; i++) {
+		forget();
+		if (!c->target)
+			return;
+		t = bpf_map_lookup_elem(&targets, &c->target);
+		if (!t)
+			return;
+		if (t->flags) {
+			client_bits(c);
+			forget();
+			bit = 1ULL << (t->bit & 63);
+			if (c->exclude & bit || (t->flags & RD_T_INCLUDE && !(c->include & bit))) {
+				c->target = t->next;
+				continue;
+			}
+		}
+		c->dest = t->dest;
+		return;
+	}
 }
 
 /* What an address is for a client by lookups: NULL where it is not known. */
-static __always_inline struct rd_known *known_get(const struct rd_addr *addr, __u64 client)
+static __always_inline struct rd_known *known_get(struct scratch *s)
 {
-	struct rd_known *known = bpf_map_lookup_elem(&addresses, addr);
-	struct rd_grant_key key;
+	struct rd_known *known = bpf_map_lookup_elem(&addresses, &s->c.server);
 
 	if (!known)
 		return NULL;
 	if ((known->flags & (RD_K_GLOBAL | RD_K_SHARED)) == RD_K_GLOBAL)
 		return known;
-	key.addr = *addr;
-	key.client = client;
-	return bpf_map_lookup_elem(&grants, &key);
+	addr_copy(&s->key.addr, &s->c.server);
+	s->key.client = s->c.client;
+	return bpf_map_lookup_elem(&grants, &s->key.addr);
 }
 
-static __always_inline void choose(const struct rd_config *cfg, const struct rd_addr *server,
-				   const struct rd_addr *client_addr, __u64 client,
-				   struct choice *c)
+static __always_inline void choose_known(struct scratch *s, __u32 now)
 {
-	struct rd_prefix key = {.bits = 128, .addr = *server};
+	struct rd_known *known = known_get(s);
+
+	if (!known)
+		return;
+	s->c.drain = known->flags & RD_K_DRAIN;
+	s->c.target = known->target;
+	chain_walk(&s->c);
+	forget();
+	if (s->c.dest && now && known->used != now)
+		known->used = now;
+}
+
+/* A network that is listed now stands in for an address whose rule is gone. */
+static __always_inline void choose_network(struct scratch *s)
+{
+	__u16 dest = s->c.dest;
 	struct rd_rule *net;
+
+	s->key.bits = 128;
+	addr_copy(&s->key.addr, &s->c.server);
+	net = bpf_map_lookup_elem(&networks, &s->key.bits);
+	if (!net || (dest && net->full))
+		return;
+	s->c.target = net->suffix;
+	chain_walk(&s->c);
+	forget();
+	if (s->c.dest)
+		s->c.drain = !!net->full; /* full of a network: its rule is gone */
+	else
+		s->c.dest = dest;
+}
+
+/*
+ * Where c->server goes for the client, in c->dest and c->slot. Learned entries
+ * that decide are noted as used where now is given.
+ */
+static __always_inline void choose(const struct rd_config *cfg, struct scratch *s, __u32 now)
+{
+	struct choice *c = &s->c;
 	__u32 index, *slot;
 
-	__builtin_memset(c, 0, sizeof(*c));
-	c->known = known_get(server, client);
-	if (c->known) {
-		c->drain = c->known->flags & RD_K_DRAIN;
-		c->dest = chain_walk(c->known->target, client_addr, client);
-	}
-	if (!c->dest && cfg->flags & RD_F_NETWORKS) {
-		c->known = NULL;
-		net = bpf_map_lookup_elem(&networks, &key);
-		if (net) {
-			c->drain = !!net->full; /* full of a network: its rule is gone */
-			c->dest = chain_walk(net->suffix, client_addr, client);
-		}
-	}
+	c->include = 0;
+	c->exclude = 0;
+	c->slot = 0;
+	c->dest = 0;
+	c->drain = 0;
+	c->asked = 0;
+	choose_known(s, now);
+	forget();
+	if ((!c->dest || c->drain) && cfg->flags & RD_F_NETWORKS)
+		choose_network(s);
+	forget();
 	index = c->dest;
-	slot = c->dest ? bpf_map_lookup_elem(&slots, &index) : NULL;
+	slot = index ? bpf_map_lookup_elem(&slots, &index) : NULL;
 	if (slot)
 		c->slot = *slot;
 	else
 		c->dest = 0;
+	forget();
 }
 
 static __always_inline void count(__u16 dest, __u8 path, __u8 rx, __u32 packets, __u32 bytes)

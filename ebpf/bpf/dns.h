@@ -1,30 +1,33 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Reading a DNS answer (RFC 1035 section 4, RFC 9460 for SVCB and HTTPS).
- *
- * The message is copied into per-CPU memory and the walk's state is kept there
- * too: the verifier knows nothing of what memory holds, so every turn of a loop
- * looks the same to it and it does not multiply paths.
+ * Reading a DNS answer (RFC 1035 section 4, RFC 9460 for SVCB and HTTPS), copied
+ * into scratch memory. Walks of unknown length are taken some steps at a time and
+ * go on in a further tail call: each is then verified for those steps only.
  */
 #ifndef RD_DNS_H
 #define RD_DNS_H
 
-#include "maps.h"
-#include <bpf/bpf_endian.h>
+#include "scratch.h"
 
 #define DNS_HEADER 12
-#define DNS_MIN (DNS_HEADER + 5) /* root name, type, class */
-#define MSG_MASK (RD_MSG_MAX - 1)
-#define RECORD_STEPS 320 /* a label, or the end of a name with its record, each */
-#define SVCB_STEPS 128	 /* a label, a parameter or an address each */
-#define SVCB_MAX 8
+#define DNS_MIN (DNS_HEADER + 5)		      /* root name, type, class */
+#define DNS_QUESTION_MAX (DNS_HEADER + RD_NAME_MAX + 4) /* header and question */
+#define DNS_STEPS 32
+#define DNS_LETTERS 64
 
 #define TYPE_A 1
 #define TYPE_AAAA 28
 #define TYPE_SVCB 64
 #define TYPE_HTTPS 65
+#define TYPE_ANY 255
 #define SVC_IPV4HINT 4
 #define SVC_IPV6HINT 6
+
+enum walk {
+	WALK_DONE,
+	WALK_MORE, /* it goes on */
+	WALK_BAD,  /* the message is not sound, or holds more than is collected */
+};
 
 enum svcb_state {
 	S_NEXT,	  /* take the next record */
@@ -32,44 +35,6 @@ enum svcb_state {
 	S_PARAM,  /* at a parameter */
 	S_HINT,	  /* in the addresses of a hint */
 };
-
-struct found {
-	__u16 off;
-	__u16 size; /* 4 or 16 */
-	__u32 ttl;
-};
-
-struct scratch {
-	/* One label behind the last octet may be addressed, never used. */
-	__u8 msg[RD_MSG_MAX + 256];
-	__u8 label[256]; /* 1 where a label begins, offsets in the name */
-	__u16 record[RD_RECORDS_MAX]; /* offsets of the records' types */
-	__u16 svcb[SVCB_MAX];
-	struct found found[RD_RECORDS_MAX];
-	__u32 off, state, end, param_end, ttl, size;
-	__u32 answers; /* records of the answer section */
-	__u32 from;    /* the first of the additional section */
-	__u32 records; /* all that are to be walked */
-	__u32 n, nsvcb, nfound;
-	__u32 name_len; /* with the root label */
-	__u32 target, full, full_room, refused;
-	__u32 qtype;
-	__u32 len;   /* octets of msg */
-	__u32 whole; /* 0: a part of the message is not there */
-	__u32 now;
-	__u64 client;
-	__u64 rule;
-	struct rd_event event;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct scratch);
-} scratch SEC(".maps");
-
-#define forget() asm volatile("" ::: "memory")
 
 static __always_inline __u16 get16(const __u8 *p)
 {
@@ -88,22 +53,33 @@ static __always_inline int dns_labels(struct scratch *s)
 	int i;
 
 	__builtin_memset(s->label, 0, sizeof(s->label));
-	s->off = 0;
+	s->a.off = 0;
 #pragma clang loop unroll(disable)
 	for (i = 0; i < 128; i++) {
 		forget();
-		off = s->off & 0xff;
+		off = s->a.off & 0xff;
 		n = s->msg[DNS_HEADER + off];
 		if (!n) {
-			s->name_len = off + 1;
-			return DNS_HEADER + off + 5 <= s->len;
+			s->a.name_len = off + 1;
+			return DNS_HEADER + off + 5 <= s->a.len;
 		}
 		if (n > 63 || off + n + 1 >= RD_NAME_MAX)
 			return 0;
 		s->label[off] = 1;
-		s->off = off + n + 1;
+		s->a.off = off + n + 1;
 	}
 	return 0;
+}
+
+static __always_inline void match_label(struct scratch *s, const struct rd_rule *r, __u32 pos)
+{
+	__u32 target = pos ? r->suffix : r->full ? r->full : r->suffix;
+
+	if (!target)
+		return;
+	s->a.target = target;
+	s->a.full = !pos && r->full;
+	s->a.rule = s->a.hash;
 }
 
 /*
@@ -111,142 +87,136 @@ static __always_inline int dns_labels(struct scratch *s)
  * that at the start of each label the hash is that suffix's: FNV-1a over the
  * wire form in lower case (a length octet is below 'A'). Go: ebpf.HashName.
  */
-static __always_inline void dns_match(struct scratch *s, __u64 seed)
+static __always_inline enum walk dns_match(struct scratch *s)
 {
-	__u32 zero = 0, len, pos, c, target;
-	__u64 hash = seed;
+	__u32 zero = 0, pos, c;
 	struct rd_rule *r;
 	void *inner;
 	int i;
 
-	s->target = 0;
-	s->full = 0;
 	inner = bpf_map_lookup_elem(&rules, &zero);
 	if (!inner)
-		return;
+		return WALK_DONE;
 #pragma clang loop unroll(disable)
-	for (i = 0; i < RD_NAME_MAX; i++) {
+	for (i = 0; i < DNS_LETTERS; i++) {
 		forget();
-		len = s->name_len - 1;
-		if (i >= len)
-			return;
-		pos = (len - 1 - i) & 0xff;
+		if (!s->a.pos)
+			return WALK_DONE;
+		pos = (s->a.pos - 1) & 0xff;
+		s->a.pos = pos;
 		c = s->msg[DNS_HEADER + pos];
 		if (c - 'A' < 26)
 			c |= 0x20;
-		hash = (hash ^ c) * 0x100000001b3ULL;
+		s->a.hash = (s->a.hash ^ c) * 0x100000001b3ULL;
 		if (!s->label[pos])
 			continue;
-		r = bpf_map_lookup_elem(inner, &hash);
-		if (!r)
-			continue;
-		target = pos ? r->suffix : r->full ? r->full : r->suffix;
-		if (target) {
-			s->target = target;
-			s->full = !pos && r->full;
-			s->rule = hash;
-		}
+		r = bpf_map_lookup_elem(inner, &s->a.hash);
+		if (r)
+			match_label(s, r, pos);
 	}
+	return WALK_MORE;
 }
 
-/*
- * Notes where each record's fixed part begins. 0 where the message ends early
- * or takes more steps than there are.
- */
-static __always_inline int dns_records(struct scratch *s)
-{
-	__u32 off, c, n;
-	int i;
-
-	s->n = 0;
-	s->off = DNS_HEADER + s->name_len + 4;
-#pragma clang loop unroll(disable)
-	for (i = 0; i < RECORD_STEPS; i++) {
-		forget();
-		n = s->n;
-		if (n >= s->records)
-			return 1;
-		off = s->off;
-		if (off >= s->len)
-			return 0;
-		c = s->msg[off & MSG_MASK];
-		if (c - 1 < 63) {
-			s->off = off + c + 1;
-			continue;
-		}
-		/* The root label or a pointer; 64 to 191 are neither. */
-		if (c - 1 < 191)
-			return 0;
-		off += 1 + (c >> 7);
-		s->record[n & (RD_RECORDS_MAX - 1)] = off;
-		s->n = n + 1;
-		s->off = off + 10 + get16(&s->msg[off & MSG_MASK] + 8);
-		if (s->off > s->len)
-			return 0;
-	}
-	return 0;
-}
-
+/* Collects an address in its 16 octets; 0 where there are too many. */
 static __always_inline int found_add(struct scratch *s, __u32 off, __u32 size, __u32 ttl)
 {
-	__u32 n = s->nfound;
+	const __u8 *p = &s->msg[off & MSG_MASK];
+	__u32 n = s->a.nfound;
+	struct rd_addr *a;
 
 	if (n >= RD_RECORDS_MAX)
 		return 0;
-	s->found[n & (RD_RECORDS_MAX - 1)].off = off;
-	s->found[n & (RD_RECORDS_MAX - 1)].size = size;
-	s->found[n & (RD_RECORDS_MAX - 1)].ttl = ttl;
-	s->nfound = n + 1;
+	s->a.nfound = n + 1;
+	n &= RD_RECORDS_MAX - 1;
+	/* RFC 2181 section 8: a TTL with the highest bit set is zero. */
+	s->ttl[n] = ttl & 0x80000000 ? 0 : ttl;
+	a = &s->event.addr[n];
+	if (size == 16) {
+		__builtin_memcpy(a, p, 16);
+		return 1;
+	}
+	__builtin_memset(a, 0, 10);
+	a->b[10] = 0xff;
+	a->b[11] = 0xff;
+	__builtin_memcpy(&a->b[12], p, 4);
 	return 1;
 }
 
-/* Sorts the records into addresses and SVCB records. */
-static __always_inline int dns_addresses(struct scratch *s)
+/* Takes the record whose type stands at off. */
+static __always_inline int dns_record(struct scratch *s, __u32 off)
 {
-	__u32 off, type, size, n;
-	const __u8 *p;
+	const __u8 *p = &s->msg[off & MSG_MASK];
+	__u32 n = s->a.n, size = get16(p + 8), type = get32(p); /* and class IN */
+
+	s->a.n = n + 1;
+	s->a.off = off + 10 + size;
+	if (s->a.off > s->a.len)
+		return 0;
+	if (n >= s->a.answers && n < s->a.from)
+		return 1;
+	if ((type == (TYPE_A << 16 | 1) && size == 4) ||
+	    (type == (TYPE_AAAA << 16 | 1) && size == 16))
+		return found_add(s, off + 10, size, get32(p + 4));
+	if (type != (TYPE_SVCB << 16 | 1) && type != (TYPE_HTTPS << 16 | 1))
+		return 1;
+	n = s->a.nsvcb;
+	if (n >= SVCB_MAX)
+		return 0;
+	s->svcb[n & (SVCB_MAX - 1)] = off;
+	s->a.nsvcb = n + 1;
+	return 1;
+}
+
+/* One label, or the end of a name with its record; 0 where it is not sound. */
+static __always_inline int dns_step(struct scratch *s)
+{
+	__u32 off = s->a.off, c;
+
+	if (off >= s->a.len)
+		return 0;
+	c = s->msg[off & MSG_MASK];
+	if (c - 1 < 63) {
+		s->a.off = off + c + 1;
+		return 1;
+	}
+	/* The root label or a pointer; 64 to 191 are neither. */
+	if (c - 1 < 191)
+		return 0;
+	return dns_record(s, off + 1 + (c >> 7));
+}
+
+/*
+ * Collects the addresses and SVCB records of the answer section (and, for SVCB
+ * and HTTPS questions, of the additional section, where resolvers put the
+ * target's).
+ */
+static __always_inline enum walk dns_records(struct scratch *s)
+{
 	int i;
 
-	s->nfound = 0;
-	s->nsvcb = 0;
 #pragma clang loop unroll(disable)
-	for (i = 0; i < RD_RECORDS_MAX; i++) {
+	for (i = 0; i < DNS_STEPS; i++) {
 		forget();
-		if (i >= s->n)
-			return 1;
-		if (i >= s->answers && i < s->from)
-			continue;
-		off = s->record[i];
-		p = &s->msg[off & MSG_MASK];
-		type = get32(p); /* and class IN */
-		size = get16(p + 8);
-		if ((type == (TYPE_A << 16 | 1) && size == 4) ||
-		    (type == (TYPE_AAAA << 16 | 1) && size == 16)) {
-			if (!found_add(s, off + 10, size, get32(p + 4)))
-				return 0;
-		} else if (type == (TYPE_SVCB << 16 | 1) || type == (TYPE_HTTPS << 16 | 1)) {
-			n = s->nsvcb;
-			if (n >= SVCB_MAX)
-				return 0;
-			s->svcb[n & (SVCB_MAX - 1)] = off;
-			s->nsvcb = n + 1;
-		}
+		if (s->a.n >= s->a.records)
+			return WALK_DONE;
+		if (!dns_step(s))
+			return WALK_BAD;
 	}
-	return 1;
+	return WALK_MORE;
 }
 
 static __always_inline void svcb_next(struct scratch *s)
 {
+	__u32 off, n = s->a.nsvcb - 1;
 	const __u8 *p;
-	__u32 off, n = s->nsvcb - 1;
 
 	off = s->svcb[n & (SVCB_MAX - 1)];
-	s->nsvcb = n;
+	s->a.nsvcb = n;
 	p = &s->msg[off & MSG_MASK];
-	s->ttl = get32(p + 4);
-	s->end = off + 10 + get16(p + 8);
-	s->off = off + 12; /* behind the priority */
-	s->state = S_TARGET;
+	s->a.ttl = get32(p + 4);
+	s->a.end = off + 10 + get16(p + 8);
+	s->a.off = off + 12; /* behind the priority */
+	s->a.state = S_TARGET;
 }
 
 static __always_inline void svcb_param(struct scratch *s, __u32 off)
@@ -254,77 +224,76 @@ static __always_inline void svcb_param(struct scratch *s, __u32 off)
 	const __u8 *p = &s->msg[off & MSG_MASK];
 	__u32 key = get16(p);
 
-	s->param_end = off + 4 + get16(p + 2);
+	s->a.param_end = off + 4 + get16(p + 2);
 	if (key == SVC_IPV4HINT || key == SVC_IPV6HINT) {
-		s->size = key == SVC_IPV4HINT ? 4 : 16;
-		s->state = S_HINT;
-		s->off = off + 4;
+		s->a.size = key == SVC_IPV4HINT ? 4 : 16;
+		s->a.state = S_HINT;
+		s->a.off = off + 4;
 	} else {
-		s->off = s->param_end;
+		s->a.off = s->a.param_end;
 	}
+}
+
+static __always_inline int svcb_label(struct scratch *s, __u32 off)
+{
+	__u32 c = s->msg[off & MSG_MASK];
+
+	s->a.off = off + c + 1;
+	if (!c)
+		s->a.state = S_PARAM;
+	return c < 64; /* RFC 9460 section 2.2: not compressed */
+}
+
+static __always_inline int svcb_hint(struct scratch *s, __u32 off)
+{
+	__u32 size = s->a.size;
+
+	if (off + size > s->a.param_end) {
+		s->a.off = s->a.param_end;
+		s->a.state = S_PARAM;
+		return 1;
+	}
+	s->a.off = off + size;
+	return found_add(s, off, size, s->a.ttl);
 }
 
 /* One step in a record; 0 where it is not a sound one. */
 static __always_inline int svcb_step(struct scratch *s)
 {
-	__u32 off = s->off, state = s->state, c;
+	__u32 off = s->a.off, state = s->a.state;
 
-	if (off > s->end)
+	if (off > s->a.end)
 		return 0;
-	if (state == S_HINT) {
-		if (off + s->size > s->param_end) {
-			s->off = s->param_end;
-			s->state = S_PARAM;
-			return 1;
-		}
-		s->off = off + s->size;
-		return found_add(s, off, s->size, s->ttl);
-	}
-	if (off == s->end) {
-		s->state = S_NEXT;
+	if (state == S_HINT)
+		return svcb_hint(s, off);
+	if (off == s->a.end) {
+		s->a.state = S_NEXT;
 		return state == S_PARAM;
 	}
-	if (state == S_TARGET) {
-		c = s->msg[off & MSG_MASK];
-		if (c > 63)
-			return 0; /* RFC 9460 section 2.2: not compressed */
-		s->off = off + c + 1;
-		if (!c)
-			s->state = S_PARAM;
-		return 1;
-	}
+	if (state == S_TARGET)
+		return svcb_label(s, off);
 	svcb_param(s, off);
 	return 1;
 }
 
-/* Adds the address hints of the SVCB records. */
-static __always_inline int dns_hints(struct scratch *s)
+/* Collects the address hints of the SVCB records. */
+static __always_inline enum walk dns_hints(struct scratch *s)
 {
 	int i;
 
-	s->state = S_NEXT;
 #pragma clang loop unroll(disable)
-	for (i = 0; i < SVCB_STEPS; i++) {
+	for (i = 0; i < DNS_STEPS; i++) {
 		forget();
-		if (s->state == S_NEXT) {
-			if (!s->nsvcb)
-				return 1;
+		if (s->a.state == S_NEXT) {
+			if (!s->a.nsvcb)
+				return WALK_DONE;
 			svcb_next(s);
 			continue;
 		}
 		if (!svcb_step(s))
-			return 0;
+			return WALK_BAD;
 	}
-	return 0;
-}
-
-/*
- * Collects the addresses of the answer section (and, for SVCB and HTTPS
- * questions, of the additional section, where resolvers put the target's).
- */
-static __always_inline int dns_walk(struct scratch *s)
-{
-	return dns_records(s) && dns_addresses(s) && (!s->nsvcb || dns_hints(s));
+	return WALK_MORE;
 }
 
 #endif

@@ -17,13 +17,28 @@ static __always_inline int guard_drop(void)
 	return TC_ACT_SHOT;
 }
 
+/* Whether the router's own packet is to an address that the WAN is closed for. */
+static __always_inline int guard_own(const struct rd_config *cfg, const struct rd_addr *server)
+{
+	struct scratch *s;
+
+	if (!listed(cfg, server))
+		return 0;
+	s = scratch_get();
+	if (!s)
+		return 1;
+	addr_copy(&s->c.server, server);
+	__builtin_memset(&s->c.client_addr, 0, sizeof(s->c.client_addr));
+	s->c.client = RD_CLIENT_SELF;
+	choose(cfg, s, 0);
+	return s->c.dest && s->c.slot & RD_SLOT_CLOSED && !s->c.drain;
+}
+
 static __always_inline int guard_packet(struct __sk_buff *skb, int eth)
 {
 	const struct rd_config *cfg = config_get();
-	struct rd_addr self = {};
 	struct rd_prefix key;
-	struct choice c;
-	__u32 path;
+	__u32 path, *range;
 
 	if (!cfg)
 		return TC_ACT_UNSPEC;
@@ -38,15 +53,12 @@ static __always_inline int guard_packet(struct __sk_buff *skb, int eth)
 		return TC_ACT_UNSPEC;
 	if (path != RD_PATH_NONE) {
 		/* Tunnels that keep the inner packet's mark (GRE, IPIP): the
-		 * outer one goes to an endpoint. */
-		if (bpf_map_lookup_elem(&exempt, &key))
-			return TC_ACT_UNSPEC;
-		return guard_drop();
+		 * outer one goes to an endpoint, which is exempt by itself and
+		 * not as part of a range. */
+		range = bpf_map_lookup_elem(&exempt, &key);
+		return range && *range == 128 ? TC_ACT_UNSPEC : guard_drop();
 	}
-	choose(cfg, &key.addr, &self, RD_CLIENT_SELF, &c);
-	if (c.dest && c.slot & RD_SLOT_CLOSED && !c.drain)
-		return guard_drop();
-	return TC_ACT_UNSPEC;
+	return guard_own(cfg, &key.addr) ? guard_drop() : TC_ACT_UNSPEC;
 }
 
 #endif

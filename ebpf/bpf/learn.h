@@ -15,111 +15,22 @@
 #include "packet.h"
 
 #define DNS_PORT 53
-#define LO_IFINDEX 1
+#define MESSAGE_STEPS 16 /* datagrams that are passed over in one go */
 
-static __always_inline void known_fill(struct rd_known *k, const struct scratch *s, __u32 ttl)
+/* Whether the destination of the matched rule is a closed one for this client. */
+static __always_inline int closed(struct scratch *s)
 {
-	__u32 now = s->now;
+	__u32 index, *slot;
 
-	__builtin_memset(k, 0, sizeof(*k));
-	k->rule = s->rule;
-	k->seen = now;
-	k->used = now;
-	k->expires = now + ttl;
-	k->target = s->target;
-	k->flags = s->full ? RD_K_FULL : 0;
-	k->origin = RD_ORIGIN_DNS;
-}
-
-/* Puts one address into the maps for a client; 0 where there is no room. The
- * grant comes first: an address without it would be nobody's. */
-static __always_inline int learn_address(struct scratch *s, const struct rd_addr *addr, __u32 ttl)
-{
-	struct rd_grant_key gkey;
-	struct rd_known fresh, *known;
-	__u32 now = s->now;
-
-	/* RFC 2181 section 8: a TTL with the highest bit set is zero. */
-	if (ttl > 0x7fffffff)
-		ttl = 0;
-	known_fill(&fresh, s, ttl);
-	gkey.addr = *addr;
-	gkey.client = s->client;
-	if (bpf_map_update_elem(&grants, &gkey, &fresh, BPF_ANY))
-		return 0;
-	known = bpf_map_lookup_elem(&addresses, addr);
-	if (!known)
-		return !bpf_map_update_elem(&addresses, addr, &fresh, BPF_ANY);
-	known->seen = now;
-	known->used = now;
-	if (known->expires < now + ttl)
-		known->expires = now + ttl;
-	if (!(known->flags & RD_K_GLOBAL)) {
-		known->rule = s->rule;
-		known->target = s->target;
-		known->flags = fresh.flags | (known->flags & RD_K_SHARED);
-	}
-	return 1;
-}
-
-static __always_inline void found_addr(const struct scratch *s, const struct found *f,
-				       struct rd_addr *a)
-{
-	const __u8 *p = &s->msg[f->off & MSG_MASK];
-
-	if (f->size == 4)
-		addr_from_v4(a, p);
-	else
-		__builtin_memcpy(a, p, 16);
-}
-
-static __always_inline void learn_found(struct scratch *s)
-{
-	__u32 n, ttl;
-	struct rd_prefix key;
-	int i;
-
-	s->now = now_ticks();
-	s->full_room = 0;
-	s->refused = 0;
-	s->event.addresses = 0;
-	s->event.ttl = 0;
-#pragma clang loop unroll(disable)
-	for (i = 0; i < RD_RECORDS_MAX; i++) {
-		forget();
-		if (i >= s->nfound)
-			break;
-		key.bits = 128;
-		found_addr(s, &s->found[i & (RD_RECORDS_MAX - 1)], &key.addr);
-		if (bpf_map_lookup_elem(&exempt, &key)) {
-			s->refused++;
-			continue;
-		}
-		ttl = s->found[i & (RD_RECORDS_MAX - 1)].ttl;
-		if (!learn_address(s, &key.addr, ttl)) {
-			s->full_room = 1;
-			break;
-		}
-		n = s->event.addresses;
-		s->event.addr[n & (RD_RECORDS_MAX - 1)] = key.addr;
-		s->event.addresses = n + 1;
-		if (!s->event.ttl || ttl < s->event.ttl)
-			s->event.ttl = ttl;
-	}
-	stat_add(RD_STAT_LEARNED, s->event.addresses);
-	stat_add(RD_STAT_REFUSED, s->refused);
-}
-
-static __always_inline int closed(__u16 target)
-{
-	__u32 index = target, *slot;
-	const struct rd_target *t = bpf_map_lookup_elem(&targets, &index);
-
-	if (!t)
-		return 0;
-	index = t->dest;
+	s->c.include = 0;
+	s->c.exclude = 0;
+	s->c.asked = 0;
+	s->c.target = s->a.target;
+	chain_walk(&s->c);
+	forget();
+	index = s->c.dest;
 	slot = bpf_map_lookup_elem(&slots, &index);
-	return slot && *slot & RD_SLOT_CLOSED;
+	return index && slot && *slot & RD_SLOT_CLOSED;
 }
 
 static __always_inline void tell(struct __sk_buff *skb, struct scratch *s, __u8 kind, __u8 withheld)
@@ -128,14 +39,14 @@ static __always_inline void tell(struct __sk_buff *skb, struct scratch *s, __u8 
 	__u32 size = __builtin_offsetof(struct rd_event, addr) +
 		     (e->addresses & (2 * RD_RECORDS_MAX - 1)) * sizeof(struct rd_addr);
 
-	e->client = s->client;
-	e->rule = s->rule;
+	e->client = s->c.client;
+	e->rule = s->a.rule;
 	e->ifindex = skb->ifindex;
-	e->target = s->target;
+	e->target = s->a.target;
 	e->kind = kind;
-	e->flags = s->full ? RD_K_FULL : 0;
+	e->flags = s->a.full ? RD_K_FULL : 0;
 	e->withheld = withheld;
-	e->name_len = s->name_len;
+	e->name_len = s->a.name_len;
 	__builtin_memcpy(e->name, &s->msg[DNS_HEADER], sizeof(e->name));
 	if (size > sizeof(*e))
 		size = sizeof(*e);
@@ -143,18 +54,43 @@ static __always_inline void tell(struct __sk_buff *skb, struct scratch *s, __u8 
 		stat_add(RD_STAT_LOST_EVENTS, 1);
 }
 
+/*
+ * The verdict on an answer that may reach the client, unless another lies behind
+ * it: GRO can put several datagrams of one resolver into one skb. Where there
+ * are more than tail calls reach, all are withheld; the client asks again.
+ */
+static __always_inline int pass(struct __sk_buff *skb, const struct scratch *s)
+{
+	if (s->a.next >= s->a.stop)
+		return TC_ACT_UNSPEC;
+	bpf_tail_call(skb, &stages, STAGE_ANSWER);
+	stat_add(RD_STAT_WITHHELD, 1);
+	return TC_ACT_SHOT;
+}
+
+/* Whether a client takes addresses from the answers to such a question. */
+static __always_inline int asks_addresses(const struct scratch *s)
+{
+	__u32 t = s->a.qtype;
+
+	return t == TYPE_A || t == TYPE_AAAA || t == TYPE_HTTPS || t == TYPE_SVCB || t == TYPE_ANY;
+}
+
 static __always_inline int withhold(struct __sk_buff *skb, struct scratch *s, __u8 kind)
 {
-	int shot = closed(s->target);
+	int shot;
 
+	if (!asks_addresses(s))
+		return pass(skb, s);
+	shot = closed(s);
 	stat_add(kind == RD_EV_FULL ? RD_STAT_FULL : RD_STAT_UNPARSED, 1);
 	if (shot)
 		stat_add(RD_STAT_WITHHELD, 1);
 	tell(skb, s, kind, shot);
-	return shot ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+	return shot ? TC_ACT_SHOT : pass(skb, s);
 }
 
-/* Header fields that matter; 0 where the answer carries nothing to learn. */
+/* Header fields that matter; 0 where this is no answer that carries anything. */
 static __always_inline int dns_header(struct scratch *s)
 {
 	const __u8 *m = s->msg;
@@ -163,53 +99,238 @@ static __always_inline int dns_header(struct scratch *s)
 	/* QR, opcode QUERY, no error, one question. */
 	if ((m[2] & 0xf8) != 0x80 || (m[3] & 0x0f) || get16(m + 4) != 1)
 		return 0;
-	s->answers = an;
-	s->from = an + ns;
-	s->records = an + ns + ar;
+	s->a.answers = an;
+	s->a.from = an + ns;
+	s->a.records = an + ns + ar;
 	return 1;
 }
 
-static __always_inline struct scratch *scratch_get(void)
+static __always_inline int message_load(struct __sk_buff *skb, struct scratch *s, __u32 off)
 {
-	__u32 zero = 0;
+	__u32 len = s->a.len;
 
-	return bpf_map_lookup_elem(&scratch, &zero);
+	s->a.whole = s->p.frag == FRAG_NONE && len <= RD_MSG_MAX;
+	if (len > RD_MSG_MAX)
+		len = RD_MSG_MAX;
+	s->a.len = len;
+	asm volatile("" : "+r"(len));
+	if (len < DNS_MIN || len > RD_MSG_MAX)
+		return 0;
+	return !bpf_skb_load_bytes(skb, off, s->msg, len);
 }
 
-/* Second stage: what name was asked for, and where the addresses are. */
+/* Finds and loads the next answer of the skb. */
+static __always_inline enum walk message_next(struct __sk_buff *skb, struct scratch *s)
+{
+	__u32 off, len;
+	int i;
+
+#pragma clang loop unroll(disable)
+	for (i = 0; i < MESSAGE_STEPS; i++) {
+		forget();
+		off = s->a.next;
+		if (off >= s->a.stop)
+			return WALK_BAD;
+		len = s->a.stop - off;
+		if (len > s->a.step)
+			len = s->a.step;
+		s->a.len = len;
+		s->a.next = off + len;
+		if (bpf_skb_load_bytes(skb, off, s->msg, DNS_HEADER) || !dns_header(s))
+			continue;
+		return message_load(skb, s, off) ? WALK_DONE : WALK_MORE;
+	}
+	return WALK_MORE;
+}
+
+/* Second stage: find an answer and the question in it. */
 static __always_inline int learn_answer(struct __sk_buff *skb)
 {
 	const struct rd_config *cfg = config_get();
 	struct scratch *s = scratch_get();
+	enum walk walk;
 
-	if (!cfg || !s || !dns_header(s) || !dns_labels(s))
+	if (!cfg || !s)
 		return TC_ACT_UNSPEC;
+	walk = message_next(skb, s);
+	forget();
+	if (walk == WALK_BAD)
+		return TC_ACT_UNSPEC;
+	if (walk == WALK_MORE || !dns_labels(s))
+		return pass(skb, s);
 	stat_add(RD_STAT_ANSWERS, 1);
-	dns_match(s, cfg->seed);
-	if (!s->target)
-		return TC_ACT_UNSPEC;
-	stat_add(RD_STAT_MATCHED, 1);
+	s->a.target = 0;
+	s->a.full = 0;
+	s->a.hash = cfg->seed;
+	s->a.pos = s->a.name_len - 1;
+	bpf_tail_call(skb, &stages, STAGE_MATCH);
+	return skb->gso_size ? TC_ACT_SHOT : TC_ACT_UNSPEC; /* as in pass */
+}
+
+/* What the walk over the records begins with. */
+static __always_inline void records_begin(struct scratch *s)
+{
 	s->event.addresses = 0;
 	s->event.ttl = 0;
+	s->a.n = 0;
+	s->a.nfound = 0;
+	s->a.nsvcb = 0;
+	s->a.off = DNS_HEADER + s->a.name_len + 4;
+	s->a.qtype = get16(&s->msg[(DNS_HEADER + s->a.name_len) & MSG_MASK]);
+	if (s->a.qtype != TYPE_SVCB && s->a.qtype != TYPE_HTTPS) {
+		s->a.records = s->a.answers;
+		s->a.from = ~0U;
+	}
+	forget();
+}
+
+/* Third stage: is the name listed. */
+static __always_inline int learn_match(struct __sk_buff *skb)
+{
+	struct scratch *s = scratch_get();
+	enum walk walk;
+
+	if (!s)
+		return TC_ACT_UNSPEC;
+	walk = dns_match(s);
+	forget();
+	if (walk == WALK_MORE) {
+		bpf_tail_call(skb, &stages, STAGE_MATCH);
+		return TC_ACT_SHOT; /* only behind many others in one skb */
+	}
+	if (!s->a.target)
+		return pass(skb, s);
+	stat_add(RD_STAT_MATCHED, 1);
 	/* The client asks again over TCP. */
 	if (s->msg[2] & 2) {
 		stat_add(RD_STAT_TRUNCATED, 1);
-		return TC_ACT_UNSPEC;
+		return pass(skb, s);
 	}
-	s->qtype = get16(&s->msg[(DNS_HEADER + s->name_len) & MSG_MASK]);
-	if (s->qtype != TYPE_SVCB && s->qtype != TYPE_HTTPS) {
-		s->records = s->answers;
-		s->from = ~0U;
-	}
-	if (!s->whole || s->records > RD_RECORDS_MAX || !dns_walk(s))
-		return withhold(skb, s, RD_EV_UNPARSED);
-	if (!s->nfound)
-		return TC_ACT_UNSPEC;
-	bpf_tail_call(skb, &stages, STAGE_ADDRESSES);
+	records_begin(s);
+	if (s->a.whole && s->a.records <= RD_RECORDS_MAX)
+		bpf_tail_call(skb, &stages, STAGE_RECORDS);
 	return withhold(skb, s, RD_EV_UNPARSED);
 }
 
-/* Third stage: make the addresses known. */
+/* Fourth stage: where the addresses are. */
+static __always_inline int learn_records(struct __sk_buff *skb)
+{
+	struct scratch *s = scratch_get();
+	enum walk walk;
+
+	if (!s)
+		return TC_ACT_UNSPEC;
+	walk = dns_records(s);
+	forget();
+	if (walk == WALK_MORE) {
+		bpf_tail_call(skb, &stages, STAGE_RECORDS);
+	} else if (walk == WALK_DONE && s->a.nsvcb) {
+		s->a.state = S_NEXT;
+		bpf_tail_call(skb, &stages, STAGE_HINTS);
+	} else if (walk == WALK_DONE) {
+		if (!s->a.nfound)
+			return pass(skb, s);
+		bpf_tail_call(skb, &stages, STAGE_ADDRESSES);
+	}
+	return withhold(skb, s, RD_EV_UNPARSED);
+}
+
+/* Fifth stage, where there are SVCB or HTTPS records: their address hints. */
+static __always_inline int learn_hints(struct __sk_buff *skb)
+{
+	struct scratch *s = scratch_get();
+	enum walk walk;
+
+	if (!s)
+		return TC_ACT_UNSPEC;
+	walk = dns_hints(s);
+	forget();
+	if (walk == WALK_MORE) {
+		bpf_tail_call(skb, &stages, STAGE_HINTS);
+	} else if (walk == WALK_DONE) {
+		if (!s->a.nfound)
+			return pass(skb, s);
+		bpf_tail_call(skb, &stages, STAGE_ADDRESSES);
+	}
+	return withhold(skb, s, RD_EV_UNPARSED);
+}
+
+static __always_inline void known_fill(struct scratch *s)
+{
+	struct rd_known *k = &s->known;
+
+	k->rule = s->a.rule;
+	k->seen = s->a.now;
+	k->used = s->a.now;
+	k->target = s->a.target;
+	k->flags = s->a.full ? RD_K_FULL : 0;
+	k->origin = RD_ORIGIN_DNS;
+}
+
+/* Puts the address in s->key into the maps for the client; 0 where there is no
+ * room. The grant comes first: an address without it would be nobody's. */
+static __always_inline int learn_address(struct scratch *s, __u32 ttl)
+{
+	__u32 expires = s->a.now + ttl;
+	struct rd_known *known;
+
+	s->known.expires = expires;
+	if (bpf_map_update_elem(&grants, &s->key.addr, &s->known, BPF_ANY))
+		return 0;
+	known = bpf_map_lookup_elem(&addresses, &s->key.addr);
+	if (!known)
+		return !bpf_map_update_elem(&addresses, &s->key.addr, &s->known, BPF_ANY);
+	known->seen = s->a.now;
+	known->used = s->a.now;
+	if (known->expires < expires)
+		known->expires = expires;
+	if (!(known->flags & RD_K_GLOBAL)) {
+		known->rule = s->known.rule;
+		known->target = s->known.target;
+		known->flags = s->known.flags | (known->flags & RD_K_SHARED);
+	}
+	return 1;
+}
+
+/* Learns what was collected, and leaves in the event what is known now. */
+static __always_inline void learn_found(struct scratch *s)
+{
+	__u32 n, ttl;
+	int i;
+
+	s->a.now = now_ticks();
+	s->a.no_room = 0;
+	s->a.refused = 0;
+	s->key.bits = 128;
+	s->key.client = s->c.client;
+	known_fill(s);
+#pragma clang loop unroll(disable)
+	for (i = 0; i < RD_RECORDS_MAX; i++) {
+		forget();
+		if (i >= s->a.nfound)
+			break;
+		addr_copy(&s->key.addr, &s->event.addr[i]);
+		if (bpf_map_lookup_elem(&exempt, &s->key.bits)) {
+			s->a.refused++;
+			continue;
+		}
+		ttl = s->ttl[i];
+		if (!learn_address(s, ttl)) {
+			s->a.no_room = 1;
+			break;
+		}
+		n = s->event.addresses;
+		addr_copy(&s->event.addr[n & (RD_RECORDS_MAX - 1)], &s->key.addr);
+		s->event.addresses = n + 1;
+		if (!n || ttl < s->event.ttl)
+			s->event.ttl = ttl;
+	}
+	forget();
+	stat_add(RD_STAT_LEARNED, s->event.addresses);
+	stat_add(RD_STAT_REFUSED, s->a.refused);
+}
+
+/* Last stage: make the addresses known. */
 static __always_inline int learn_addresses(struct __sk_buff *skb)
 {
 	struct scratch *s = scratch_get();
@@ -217,52 +338,61 @@ static __always_inline int learn_addresses(struct __sk_buff *skb)
 	if (!s)
 		return TC_ACT_UNSPEC;
 	learn_found(s);
-	if (s->full_room)
+	if (s->a.no_room)
 		return withhold(skb, s, RD_EV_FULL);
 	if (s->event.addresses)
 		tell(skb, s, RD_EV_LEARNED, 0);
-	return TC_ACT_UNSPEC;
+	return pass(skb, s);
 }
 
-/* Whether a packet may hold a DNS answer, read in place; every packet to a
- * client pays for this. */
+/* Whether a packet may hold a DNS answer, read in place as far as it is of a
+ * common shape; every packet to a client pays for this. */
 static __always_inline int maybe_dns(struct __sk_buff *skb, int eth)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	__u32 off = eth ? ETH_HLEN : 0;
 	__u16 type = skb->protocol;
+	__u8 *ip = data + off;
 
 	if (eth && data + ETH_HLEN <= end)
 		type = *(__u16 *)(data + ETH_HLEN - 2);
-	if (type == bpf_htons(ETH_P_IP) && data + off + 10 <= end)
-		return *(__u8 *)(data + off + 9) == IPPROTO_UDP;
-	if (type == bpf_htons(ETH_P_IPV6) && data + off + 7 <= end)
-		return *(__u8 *)(data + off + 6) != IPPROTO_TCP;
+	if (type == bpf_htons(ETH_P_IP) && data + off + 22 <= end) {
+		if (ip[9] != IPPROTO_UDP)
+			return 0;
+		return ip[0] != 0x45 || (ip[20] == 0 && ip[21] == DNS_PORT);
+	}
+	if (type == bpf_htons(ETH_P_IPV6) && data + off + 42 <= end) {
+		if (ip[6] == IPPROTO_UDP)
+			return ip[40] == 0 && ip[41] == DNS_PORT;
+		return ip[6] != IPPROTO_TCP;
+	}
 	return 1;
 }
 
-/* First stage: is it an answer, and from where to whom. */
-static __always_inline int learn_packet(struct __sk_buff *skb, int eth)
+/* First stage: is it an answer, and to whom. A first fragment that ends before
+ * the question does is none that a resolver sends. */
+static __always_inline int learn_packet(struct __sk_buff *skb, int eth, struct scratch *s)
 {
-	struct scratch *s = scratch_get();
-	struct packet p;
-	__u32 len, off;
+	const struct packet *p = &s->p;
+	__u32 len = packet_payload_len(p);
 
-	if (!s || !packet_read(skb, eth, &p) || p.proto != IPPROTO_UDP || p.frag == FRAG_LATER ||
-	    p.sport != DNS_PORT)
+	if (p->proto != IPPROTO_UDP || p->frag == FRAG_LATER || p->sport != DNS_PORT)
 		return TC_ACT_UNSPEC;
-	len = packet_payload_len(skb, &p);
-	s->whole = p.frag == FRAG_NONE && len <= RD_MSG_MAX;
-	off = p.payload;
-	if (len > RD_MSG_MAX)
-		len = RD_MSG_MAX;
-	asm volatile("" : "+r"(len));
-	if (len < DNS_MIN || len > RD_MSG_MAX)
-		return TC_ACT_UNSPEC;
-	if (bpf_skb_load_bytes(skb, off, s->msg, len))
-		return TC_ACT_UNSPEC;
-	s->len = len;
-	s->client = skb->ifindex == LO_IFINDEX ? RD_CLIENT_SELF : client_id(skb, eth, 0);
+	if (p->frag == FRAG_FIRST && len < DNS_QUESTION_MAX) {
+		stat_add(RD_STAT_WITHHELD, 1);
+		return TC_ACT_SHOT;
+	}
+	s->a.next = p->payload;
+	s->a.stop = p->payload + len;
+	s->a.step = skb->gso_size ? skb->gso_size : len;
+	if (skb->ifindex == LO_IFINDEX) {
+		s->c.client = RD_CLIENT_SELF;
+		__builtin_memset(&s->c.client_addr, 0, sizeof(s->c.client_addr));
+	} else {
+		s->c.client = client_id(skb, eth, 0);
+		addr_copy(&s->c.client_addr, &p->dst);
+	}
+	forget();
 	bpf_tail_call(skb, &stages, STAGE_ANSWER);
 	return TC_ACT_UNSPEC;
 }

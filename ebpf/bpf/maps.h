@@ -83,7 +83,7 @@ struct {
 } networks SEC(".maps");
 
 /* Ranges that no DNS answer makes known: reserved ones, the router's and the
- * LAN's own, tunnels' endpoints. */
+ * LAN's own, tunnels' endpoints. The value is the prefix' length. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -150,6 +150,9 @@ struct {
  */
 enum stage {
 	STAGE_ANSWER,
+	STAGE_MATCH,
+	STAGE_RECORDS,
+	STAGE_HINTS,
 	STAGE_ADDRESSES,
 	STAGE_MAX,
 };

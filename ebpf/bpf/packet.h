@@ -6,13 +6,11 @@
 #ifndef RD_PACKET_H
 #define RD_PACKET_H
 
-#include "abi.h"
-#include <linux/bpf.h>
+#include "scratch.h"
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
 
 #define NEXTHDR_HOP 0
 #define NEXTHDR_ROUTING 43
@@ -30,28 +28,12 @@
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
 
+#define LO_IFINDEX 1
+
 enum rd_frag {
 	FRAG_NONE,
 	FRAG_FIRST, /* more follow, ports are here */
 	FRAG_LATER, /* no ports */
-};
-
-struct packet {
-	struct rd_addr src;
-	struct rd_addr dst;
-	__u32 l3;   /* offset of the IP header */
-	__u32 l4;   /* offset of the transport header */
-	__u32 end;  /* offset behind the IP packet's last octet */
-	__u32 id;   /* of a fragment, network byte order */
-	__u32 seq;  /* TCP, host byte order */
-	__u32 ack;
-	__u32 payload; /* offset of what TCP or UDP carries */
-	__u16 sport; /* host byte order; 0 where there are none */
-	__u16 dport;
-	__u8 v6;
-	__u8 proto;
-	__u8 frag;
-	__u8 tcp_flags;
 };
 
 /* Offset of the IP header and whether it is IPv6; 0 where it is neither. A tag
@@ -97,6 +79,7 @@ static __always_inline int packet_l4(struct __sk_buff *skb, struct packet *p)
 		__u8 doff, flags;
 	} tcp;
 
+	p->payload = p->l4;
 	if (p->frag == FRAG_LATER || (p->proto != IPPROTO_TCP && p->proto != IPPROTO_UDP))
 		return 1;
 	if (bpf_skb_load_bytes(skb, p->l4, ports, 4))
@@ -113,6 +96,15 @@ static __always_inline int packet_l4(struct __sk_buff *skb, struct packet *p)
 	p->tcp_flags = tcp.flags;
 	p->payload = p->l4 + (tcp.doff >> 4) * 4;
 	return 1;
+}
+
+/* A length of 0 is a jumbogram's, or that of a GRO packet over 64 KiB. */
+static __always_inline void packet_end(struct __sk_buff *skb, struct packet *p, __u32 head,
+				       __u32 len)
+{
+	p->end = p->l3 + head + len;
+	if (!len || p->end > skb->len)
+		p->end = skb->len;
 }
 
 static __always_inline int packet_v4(struct __sk_buff *skb, struct packet *p)
@@ -132,18 +124,59 @@ static __always_inline int packet_v4(struct __sk_buff *skb, struct packet *p)
 	addr_from_v4(&p->dst, &h.dst);
 	p->proto = h.proto;
 	p->l4 = p->l3 + (h.vihl & 15) * 4;
-	p->end = p->l3 + bpf_ntohs(h.len);
+	packet_end(skb, p, 0, bpf_ntohs(h.len));
 	p->id = h.id;
 	frag = bpf_ntohs(h.frag);
 	if (frag & 0x1fff)
 		p->frag = FRAG_LATER;
 	else if (frag & 0x2000)
 		p->frag = FRAG_FIRST;
-	return packet_l4(skb, p);
+	return 1;
+}
+
+static __always_inline int ext_header(__u8 next)
+{
+	return next == NEXTHDR_HOP || next == NEXTHDR_ROUTING || next == NEXTHDR_DEST ||
+	       next == NEXTHDR_AUTH || next == NEXTHDR_FRAGMENT;
 }
 
 /* Walks the extension headers (RFC 8200 section 4). One that is not known ends
  * the walk: the packet then has that header's number as its protocol. */
+static __always_inline int packet_v6_ext(struct __sk_buff *skb, struct packet *p)
+{
+	struct {
+		__u8 next, len;
+		__be16 frag;
+		__be32 id;
+	} ext;
+	__u8 kind;
+	int i;
+
+#pragma clang loop unroll(disable)
+	for (i = 0; i < EXT_HEADERS_MAX; i++) {
+		forget();
+		kind = p->proto;
+		if (!ext_header(kind) || p->frag == FRAG_LATER)
+			return 1;
+		if (bpf_skb_load_bytes(skb, p->l4, &ext, 8))
+			return 0;
+		p->proto = ext.next;
+		if (kind == NEXTHDR_AUTH) {
+			p->l4 += (ext.len + 2) * 4;
+		} else if (kind != NEXTHDR_FRAGMENT) {
+			p->l4 += (ext.len + 1) * 8;
+		} else {
+			p->l4 += 8;
+			p->id = ext.id;
+			if (ext.frag & bpf_htons(0xfff8))
+				p->frag = FRAG_LATER;
+			else if (ext.frag & bpf_htons(1))
+				p->frag = FRAG_FIRST;
+		}
+	}
+	return 1;
+}
+
 static __always_inline int packet_v6(struct __sk_buff *skb, struct packet *p)
 {
 	struct {
@@ -152,47 +185,15 @@ static __always_inline int packet_v6(struct __sk_buff *skb, struct packet *p)
 		__u8 next, hops;
 		struct rd_addr src, dst;
 	} h;
-	struct {
-		__u8 next, len;
-		__be16 frag;
-		__be32 id;
-	} ext;
-	__u32 off;
-	__u8 next;
-	int i;
 
 	if (bpf_skb_load_bytes(skb, p->l3, &h, sizeof(h)))
 		return 0;
-	p->src = h.src;
-	p->dst = h.dst;
-	p->end = p->l3 + 40 + bpf_ntohs(h.len);
-	next = h.next;
-	off = p->l3 + 40;
-	for (i = 0; i < EXT_HEADERS_MAX; i++) {
-		if (next != NEXTHDR_HOP && next != NEXTHDR_ROUTING && next != NEXTHDR_DEST &&
-		    next != NEXTHDR_AUTH && next != NEXTHDR_FRAGMENT)
-			break;
-		if (p->frag == FRAG_LATER)
-			break;
-		if (bpf_skb_load_bytes(skb, off, &ext, 8))
-			return 0;
-		if (next == NEXTHDR_FRAGMENT) {
-			p->id = ext.id;
-			if (ext.frag & bpf_htons(0xfff8))
-				p->frag = FRAG_LATER;
-			else if (ext.frag & bpf_htons(1))
-				p->frag = FRAG_FIRST;
-			off += 8;
-		} else if (next == NEXTHDR_AUTH) {
-			off += (ext.len + 2) * 4;
-		} else {
-			off += (ext.len + 1) * 8;
-		}
-		next = ext.next;
-	}
-	p->proto = next;
-	p->l4 = off;
-	return packet_l4(skb, p);
+	addr_copy(&p->src, &h.src);
+	addr_copy(&p->dst, &h.dst);
+	packet_end(skb, p, 40, bpf_ntohs(h.len));
+	p->proto = h.next;
+	p->l4 = p->l3 + 40;
+	return packet_v6_ext(skb, p);
 }
 
 /*
@@ -233,24 +234,26 @@ static __always_inline int packet_far(struct __sk_buff *skb, int eth, int want_s
 /* Reads the whole packet; 0 where it is not a sound IP packet. */
 static __always_inline int packet_read(struct __sk_buff *skb, int eth, struct packet *p)
 {
+	int ok;
+
 	__builtin_memset(p, 0, sizeof(*p));
 	if (!packet_l3(skb, eth, &p->l3, &p->v6))
 		return 0;
-	return p->v6 ? packet_v6(skb, p) : packet_v4(skb, p);
+	forget();
+	ok = p->v6 ? packet_v6(skb, p) : packet_v4(skb, p);
+	forget();
+	return ok && packet_l4(skb, p);
 }
 
 /* Octets that the transport carries, as far as the skb has them. */
-static __always_inline __u32 packet_payload_len(struct __sk_buff *skb, const struct packet *p)
+static __always_inline __u32 packet_payload_len(const struct packet *p)
 {
-	__u32 end = p->end;
-
-	/* A length of 0 in IPv6 (jumbogram) or in a GRO packet over 64 KiB. */
-	if (end > skb->len || end <= p->l4)
-		end = skb->len;
-	return end > p->payload ? end - p->payload : 0;
+	return p->end > p->payload ? p->end - p->payload : 0;
 }
 
-/* The client's identity from the MAC address at offset off, or the interface. */
+static __always_inline __u32 packet_len(const struct packet *p) { return p->end - p->l3; }
+
+/* The client's identity: its MAC address, at offset off, or the interface. */
 static __always_inline __u64 client_id(struct __sk_buff *skb, int eth, __u32 off)
 {
 	__u8 m[6];

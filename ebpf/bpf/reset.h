@@ -6,7 +6,6 @@
 #ifndef RD_RESET_H
 #define RD_RESET_H
 
-#include "maps.h"
 #include "packet.h"
 
 struct tcp_header {
@@ -31,6 +30,7 @@ struct v6_header {
 	struct rd_addr src, dst;
 };
 
+/* Sum of 16-bit words in one's complement; its inverse is what headers hold. */
 static __always_inline __u16 csum_fold(__s64 sum)
 {
 	__u64 s = sum;
@@ -39,12 +39,13 @@ static __always_inline __u16 csum_fold(__s64 sum)
 	s = (s & 0xffff) + ((s >> 16) & 0xffff) + (s >> 32);
 	s = (s & 0xffff) + (s >> 16);
 	s = (s & 0xffff) + (s >> 16);
-	return ~s;
+	return s;
 }
 
-static __always_inline void reset_tcp(const struct packet *p, __u32 payload, struct tcp_header *t)
+static __always_inline void reset_tcp(const struct packet *p, struct tcp_header *t)
 {
-	__u32 len = payload + !!(p->tcp_flags & TCP_SYN) + !!(p->tcp_flags & TCP_FIN);
+	__u32 len = packet_payload_len(p) + !!(p->tcp_flags & TCP_SYN) +
+		    !!(p->tcp_flags & TCP_FIN);
 
 	__builtin_memset(t, 0, sizeof(*t));
 	t->sport = bpf_htons(p->dport);
@@ -57,6 +58,31 @@ static __always_inline void reset_tcp(const struct packet *p, __u32 payload, str
 		t->flags = TCP_RST | TCP_ACK;
 		t->ack = bpf_htonl(p->seq + len);
 	}
+}
+
+/*
+ * Whether the device is yet to sum the segment (CHECKSUM_PARTIAL, which GRO
+ * leaves behind too): the field at off then holds the pseudo header's sum only,
+ * and changes to other octets leave it alone.
+ */
+static __always_inline int sum_pending(struct __sk_buff *skb, __u32 off)
+{
+	__u16 zero = 0, after = 0;
+
+	return !bpf_skb_store_bytes(skb, off, &zero, 2, 0) &&
+	       !bpf_l4_csum_replace(skb, off, 0, 1, 0) &&
+	       !bpf_skb_load_bytes(skb, off, &after, 2) && !after;
+}
+
+/* Writes the TCP header at off; sum is the pseudo header's. */
+static __always_inline int reset_store(struct __sk_buff *skb, __u32 off, struct tcp_header *t,
+				       __s64 sum)
+{
+	if (sum_pending(skb, off + __builtin_offsetof(struct tcp_header, sum)))
+		t->sum = csum_fold(sum);
+	else
+		t->sum = ~csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)t, sizeof(*t), sum));
+	return !bpf_skb_store_bytes(skb, off, t, sizeof(*t), BPF_F_INVALIDATE_HASH);
 }
 
 static __always_inline int reset_v4(struct __sk_buff *skb, const struct packet *p,
@@ -76,16 +102,15 @@ static __always_inline int reset_v4(struct __sk_buff *skb, const struct packet *
 	h.proto = IPPROTO_TCP;
 	__builtin_memcpy(&h.src, &p->dst.b[12], 4);
 	__builtin_memcpy(&h.dst, &p->src.b[12], 4);
-	h.sum = csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)&h, sizeof(h), 0));
+	h.sum = ~csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)&h, sizeof(h), 0));
 	pseudo.src = h.src;
 	pseudo.dst = h.dst;
 	pseudo.proto = IPPROTO_TCP;
 	pseudo.len = bpf_htons(20);
-	t->sum = csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)t, sizeof(*t),
-					 bpf_csum_diff(NULL, 0, (__be32 *)&pseudo, sizeof(pseudo), 0)));
-	return bpf_skb_change_tail(skb, p->l3 + 40, 0) ||
-	       bpf_skb_store_bytes(skb, p->l3, &h, sizeof(h), BPF_F_INVALIDATE_HASH) ||
-	       bpf_skb_store_bytes(skb, p->l3 + 20, t, sizeof(*t), BPF_F_INVALIDATE_HASH);
+	return !bpf_skb_change_tail(skb, p->l3 + 40, 0) &&
+	       !bpf_skb_store_bytes(skb, p->l3, &h, sizeof(h), 0) &&
+	       reset_store(skb, p->l3 + 20, t,
+			   bpf_csum_diff(NULL, 0, (__be32 *)&pseudo, sizeof(pseudo), 0));
 }
 
 static __always_inline int reset_v6(struct __sk_buff *skb, const struct packet *p,
@@ -107,11 +132,10 @@ static __always_inline int reset_v6(struct __sk_buff *skb, const struct packet *
 	pseudo.dst = h.dst;
 	pseudo.len = bpf_htonl(20);
 	pseudo.next = bpf_htonl(IPPROTO_TCP);
-	t->sum = csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)t, sizeof(*t),
-					 bpf_csum_diff(NULL, 0, (__be32 *)&pseudo, sizeof(pseudo), 0)));
-	return bpf_skb_change_tail(skb, p->l3 + 60, 0) ||
-	       bpf_skb_store_bytes(skb, p->l3, &h, sizeof(h), BPF_F_INVALIDATE_HASH) ||
-	       bpf_skb_store_bytes(skb, p->l3 + 40, t, sizeof(*t), BPF_F_INVALIDATE_HASH);
+	return !bpf_skb_change_tail(skb, p->l3 + 60, 0) &&
+	       !bpf_skb_store_bytes(skb, p->l3, &h, sizeof(h), 0) &&
+	       reset_store(skb, p->l3 + 40, t,
+			   bpf_csum_diff(NULL, 0, (__be32 *)&pseudo, sizeof(pseudo), 0));
 }
 
 /*
@@ -126,8 +150,8 @@ static __always_inline int reset_reply(struct __sk_buff *skb, int eth, const str
 
 	if (p->tcp_flags & TCP_RST)
 		return TC_ACT_SHOT;
-	reset_tcp(p, packet_payload_len(skb, p), &t);
-	if (p->v6 ? reset_v6(skb, p, &t) : reset_v4(skb, p, &t))
+	reset_tcp(p, &t);
+	if (p->v6 ? !reset_v6(skb, p, &t) : !reset_v4(skb, p, &t))
 		return TC_ACT_SHOT;
 	if (eth) {
 		if (bpf_skb_load_bytes(skb, 0, mac, 12))

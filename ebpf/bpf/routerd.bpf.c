@@ -7,7 +7,7 @@
  *   steer  ingress of a LAN device   marks packets to listed addresses
  *   learn  egress of a LAN device    DNS answers, figures of flows
  *   learn  egress of lo              DNS answers to the router itself
- *   answer, addresses               the later stages of learn, by tail call
+ *   answer, match, records, hints, addresses   the later stages of learn, by tail call
  *   guard  egress of a WAN device    nothing marked leaves here
  */
 #include "guard.h"
@@ -17,11 +17,25 @@
 static __always_inline int to_client(struct __sk_buff *skb, int eth)
 {
 	const struct rd_config *cfg = config_get();
+	int dns, flow;
+	struct scratch *s;
 
 	if (!cfg)
 		return TC_ACT_UNSPEC;
-	account(skb, eth, cfg);
-	return maybe_dns(skb, eth) ? learn_packet(skb, eth) : TC_ACT_UNSPEC;
+	dns = maybe_dns(skb, eth);
+	flow = accountable(skb, eth, cfg);
+	if (!dns && !flow)
+		return TC_ACT_UNSPEC;
+	s = scratch_get();
+	if (!s)
+		return TC_ACT_UNSPEC;
+	/* What cannot be read is no answer, except that a fragment without the
+	 * ports may begin one: no sender of today makes such (RFC 7112). */
+	if (!packet_read(skb, eth, &s->p))
+		return s->p.frag == FRAG_FIRST ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+	if (flow)
+		account(skb, s);
+	return dns ? learn_packet(skb, eth, s) : TC_ACT_UNSPEC;
 }
 
 SEC("tc")
@@ -52,6 +66,24 @@ SEC("tc")
 int routerd_answer(struct __sk_buff *skb)
 {
 	return learn_answer(skb);
+}
+
+SEC("tc")
+int routerd_match(struct __sk_buff *skb)
+{
+	return learn_match(skb);
+}
+
+SEC("tc")
+int routerd_records(struct __sk_buff *skb)
+{
+	return learn_records(skb);
+}
+
+SEC("tc")
+int routerd_hints(struct __sk_buff *skb)
+{
+	return learn_hints(skb);
 }
 
 SEC("tc")

@@ -7,7 +7,8 @@
  * and costs one lookup (two where networks are listed).
  *
  * Fail closed: once an address is known, no branch below lets the packet go on
- * unmarked except towards the direct path.
+ * unmarked except towards the direct path, and towards that only where the
+ * destination is not a closed one.
  */
 #ifndef RD_STEER_H
 #define RD_STEER_H
@@ -16,11 +17,18 @@
 #include "packet.h"
 #include "reset.h"
 
-static __always_inline void flow_key(const struct packet *p, int rx, struct rd_flow_key *k)
+/* Flows of protocols that have no SYN count as over, in ticks since the last
+ * packet: what a NAT gives them, and how long one that was ended is refused. */
+#define FLOW_IDLE 120
+#define FLOW_REFUSED 8
+
+static __always_inline void flow_key(struct scratch *s, int rx)
 {
-	__builtin_memset(k, 0, sizeof(*k));
-	k->client = rx ? p->dst : p->src;
-	k->server = rx ? p->src : p->dst;
+	const struct packet *p = &s->p;
+	struct rd_flow_key *k = &s->flow_key;
+
+	addr_copy(&k->client, rx ? &p->dst : &p->src);
+	addr_copy(&k->server, rx ? &p->src : &p->dst);
 	k->client_port = rx ? p->dport : p->sport;
 	k->server_port = rx ? p->sport : p->dport;
 	k->proto = p->proto;
@@ -31,58 +39,77 @@ static __always_inline __u32 segments(struct __sk_buff *skb)
 	return skb->gso_segs ? skb->gso_segs : 1;
 }
 
+static __always_inline int is_syn(const struct packet *p)
+{
+	return p->proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
+/* Whether a packet begins a new flow in the place of f: a SYN that is no
+ * repetition, or that may take another path now; a datagram after a pause. */
+static __always_inline int flow_over(const struct rd_flow *f, const struct scratch *s, __u32 now)
+{
+	int moved = f->path != (s->c.slot & RD_SLOT_PATH);
+
+	if (s->p.proto == IPPROTO_TCP)
+		return is_syn(&s->p) && (moved || f->flags & ~RD_FL_SYN);
+	if (f->flags & RD_FL_END)
+		return now - f->last_tx > FLOW_REFUSED;
+	return moved && now - f->last_tx > FLOW_IDLE && now - f->last_rx > FLOW_IDLE;
+}
+
 /*
  * The flow of a client's packet, made anew where it is the first of a
  * connection or where the slot has moved on since a SYN. NULL where a drained
  * address has no such flow, or the map has no room.
  */
-static __always_inline struct rd_flow *flow_get(const struct packet *p, struct rd_flow_key *key,
-						const struct choice *c, __u32 now, __u64 client,
-						__u32 ifindex)
+static __always_inline struct rd_flow *flow_get(struct scratch *s, __u32 now, __u32 ifindex)
 {
-	struct rd_flow *f = bpf_map_lookup_elem(&flows, key), fresh = {};
-	__u8 path = c->slot & RD_SLOT_PATH;
-	int syn = p->proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
-	int stay = f && !(syn && (f->path != path || f->flags & ~RD_FL_SYN));
+	struct rd_flow *f = bpf_map_lookup_elem(&flows, &s->flow_key), *fresh = &s->flow;
 
-	if (stay)
+	if (f && !flow_over(f, s, now))
 		return f;
-	if (c->drain && (syn || !f))
+	if (s->c.drain)
 		return NULL;
-	fresh.client_id = client;
-	fresh.created = now;
-	fresh.last_tx = now;
-	fresh.dest = c->dest;
-	fresh.path = path;
-	fresh.ifindex = ifindex;
-	if (syn)
-		fresh.syn_ns = bpf_ktime_get_ns();
-	bpf_map_update_elem(&flows, key, &fresh, BPF_ANY);
-	return bpf_map_lookup_elem(&flows, key);
+	__builtin_memset(fresh, 0, sizeof(*fresh));
+	fresh->client_id = s->c.client;
+	fresh->created = now;
+	fresh->last_tx = now;
+	fresh->dest = s->c.dest;
+	fresh->path = s->c.slot & RD_SLOT_PATH;
+	fresh->ifindex = ifindex;
+	if (is_syn(&s->p))
+		fresh->syn_ns = bpf_ktime_get_ns();
+	bpf_map_update_elem(&flows, &s->flow_key, fresh, BPF_ANY);
+	return bpf_map_lookup_elem(&flows, &s->flow_key);
 }
 
-static __always_inline void flow_tx(struct rd_flow *f, const struct packet *p, __u32 payload,
-				    __u32 packets, __u32 bytes, __u32 now)
+static __always_inline void flow_tx(struct rd_flow *f, const struct packet *p, __u32 packets,
+				    __u32 now)
 {
-	__u8 flags = f->flags;
+	__u8 flags = f->flags, tcp = p->tcp_flags;
 
 	f->tx_packets += packets;
-	f->tx_bytes += bytes;
+	f->tx_bytes += packet_len(p);
 	f->last_tx = now;
-	if (payload)
+	if (packet_payload_len(p))
 		flags |= RD_FL_HELLO;
-	if (p->proto == IPPROTO_TCP) {
-		if (p->tcp_flags & TCP_ACK)
-			f->ack = p->ack;
-		if (p->tcp_flags & TCP_SYN)
-			flags |= RD_FL_SYN;
-		if (p->tcp_flags & TCP_FIN)
-			flags |= RD_FL_FIN;
-		if (p->tcp_flags & TCP_RST)
-			flags |= RD_FL_RST_CLIENT;
-	}
+	/* All zero where it is not TCP. */
+	if (tcp & TCP_ACK)
+		f->ack = p->ack;
+	if (tcp & TCP_SYN)
+		flags |= RD_FL_SYN;
+	if (tcp & TCP_FIN)
+		flags |= RD_FL_FIN;
+	if (tcp & TCP_RST)
+		flags |= RD_FL_RST_CLIENT;
 	if (flags != f->flags)
 		f->flags = flags;
+}
+
+static __always_inline void mark(struct __sk_buff *skb, const struct rd_config *cfg, __u32 path)
+{
+	skb->mark = (skb->mark & ~cfg->mark_mask) |
+		    (path << (cfg->mark_shift & 31) & cfg->mark_mask);
 }
 
 static __always_inline int shut(struct __sk_buff *skb, int eth, const struct rd_config *cfg,
@@ -91,120 +118,124 @@ static __always_inline int shut(struct __sk_buff *skb, int eth, const struct rd_
 	stat_add(RD_STAT_BLOCKED, 1);
 	if (p->proto == IPPROTO_TCP && p->frag == FRAG_NONE)
 		return reset_reply(skb, eth, p);
-	skb->mark = (skb->mark & ~cfg->mark_mask) | RD_PATH_BLOCK << (cfg->mark_shift & 31);
+	mark(skb, cfg, RD_PATH_BLOCK);
 	return TC_ACT_UNSPEC;
 }
 
 static __always_inline int take_path(struct __sk_buff *skb, int eth, const struct rd_config *cfg,
-				     const struct packet *p, __u16 dest, __u8 path)
+				     struct scratch *s, __u8 path)
 {
-	if (path == RD_PATH_BLOCK || path == RD_PATH_NONE)
-		return shut(skb, eth, cfg, p);
-	count(dest, path, 0, segments(skb), p->end - p->l3);
+	if (path == RD_PATH_BLOCK || path == RD_PATH_NONE ||
+	    (path == RD_PATH_DIRECT && s->c.slot & RD_SLOT_CLOSED))
+		return shut(skb, eth, cfg, &s->p);
+	count(s->c.dest, path, 0, segments(skb), packet_len(&s->p));
 	/* Direct is left to the system's own choice, other programs' marks included. */
 	if (path == RD_PATH_DIRECT)
 		return TC_ACT_UNSPEC;
 	stat_add(RD_STAT_STEERED, 1);
-	skb->mark = (skb->mark & ~cfg->mark_mask) |
-		    ((__u32)path << (cfg->mark_shift & 31) & cfg->mark_mask);
+	mark(skb, cfg, path);
 	return TC_ACT_UNSPEC;
 }
 
-/* Fragments behind the first have no ports: they follow it, or the slot. */
-static __always_inline void frag_key(const struct packet *p, struct rd_frag_key *k)
+static __always_inline void frag_key(struct scratch *s)
 {
-	__builtin_memset(k, 0, sizeof(*k));
-	k->src = p->src;
-	k->dst = p->dst;
-	k->id = p->id;
-	k->proto = p->proto;
+	struct rd_frag_key *k = &s->frag_key;
+
+	addr_copy(&k->src, &s->p.src);
+	addr_copy(&k->dst, &s->p.dst);
+	k->id = s->p.id;
+	k->proto = s->p.proto;
+}
+
+/* Fragments behind the first have no ports: they follow it, or the slot. */
+static __always_inline int steer_later(struct __sk_buff *skb, int eth, const struct rd_config *cfg,
+				       struct scratch *s)
+{
+	__u32 *first;
+
+	frag_key(s);
+	first = bpf_map_lookup_elem(&fragments, &s->frag_key);
+	if (!first && s->c.drain)
+		return TC_ACT_UNSPEC;
+	return take_path(skb, eth, cfg, s, first ? *first : s->c.slot & RD_SLOT_PATH);
 }
 
 static __always_inline int steer_hit(struct __sk_buff *skb, int eth, const struct rd_config *cfg,
-				     struct packet *p, struct choice *c, __u64 client)
+				     struct scratch *s, __u32 now)
 {
-	struct rd_flow_key key;
-	struct rd_frag_key fkey;
+	__u32 path = s->c.slot & RD_SLOT_PATH;
 	struct rd_flow *f;
-	__u32 now = now_ticks(), path = c->slot & RD_SLOT_PATH, *first;
 
-	if (c->known && c->known->used != now)
-		c->known->used = now;
-	if (p->frag != FRAG_NONE)
-		frag_key(p, &fkey);
-	if (p->frag == FRAG_LATER) {
-		first = bpf_map_lookup_elem(&fragments, &fkey);
-		return take_path(skb, eth, cfg, p, c->dest, first ? *first : path);
-	}
-	flow_key(p, 0, &key);
-	f = flow_get(p, &key, c, now, client, skb->ifindex);
+	if (s->p.frag == FRAG_LATER)
+		return steer_later(skb, eth, cfg, s);
+	flow_key(s, 0);
+	forget();
+	f = flow_get(s, now, skb->ifindex);
 	if (f) {
-		if (f->flags & RD_FL_END)
-			return shut(skb, eth, cfg, p);
-		path = f->path;
-		flow_tx(f, p, packet_payload_len(skb, p), segments(skb), p->end - p->l3, now);
-	} else if (c->drain) {
+		s->c.dest = f->dest;
+		path = RD_PATH_BLOCK;
+		if (!(f->flags & RD_FL_END)) {
+			path = f->path;
+			flow_tx(f, &s->p, segments(skb), now);
+		}
+	} else if (s->c.drain) {
 		return TC_ACT_UNSPEC;
 	}
-	if (p->frag == FRAG_FIRST)
-		bpf_map_update_elem(&fragments, &fkey, &path, BPF_ANY);
-	return take_path(skb, eth, cfg, p, f ? f->dest : c->dest, path);
+	if (s->p.frag == FRAG_FIRST) {
+		frag_key(s);
+		bpf_map_update_elem(&fragments, &s->frag_key, &path, BPF_ANY);
+	}
+	forget();
+	return take_path(skb, eth, cfg, s, path);
 }
 
 static __always_inline int steer_packet(struct __sk_buff *skb, int eth)
 {
 	const struct rd_config *cfg = config_get();
-	struct rd_addr far;
-	struct choice c;
-	struct packet p;
-	__u64 client;
-	__u32 bits = 128;
+	struct rd_addr far __attribute__((aligned(8)));
+	struct scratch *s;
+	__u32 now;
 
-	if (!cfg || !packet_far(skb, eth, 0, &far))
+	if (!cfg || !packet_far(skb, eth, 0, &far) || !listed(cfg, &far))
 		return TC_ACT_UNSPEC;
-	if (!bpf_map_lookup_elem(&addresses, &far)) {
-		struct rd_prefix net = {.bits = bits, .addr = far};
-
-		if (!(cfg->flags & RD_F_NETWORKS) || !bpf_map_lookup_elem(&networks, &net))
-			return TC_ACT_UNSPEC;
-	}
+	s = scratch_get();
 	/* Listed for somebody. A packet that cannot be read is none that a
 	 * router forwards either: its header is broken or cut off. */
-	if (!packet_read(skb, eth, &p))
+	if (!s || !packet_read(skb, eth, &s->p))
 		return TC_ACT_SHOT;
-	client = client_id(skb, eth, 6);
-	choose(cfg, &p.dst, &p.src, client, &c);
-	if (!c.dest)
+	now = now_ticks();
+	addr_copy(&s->c.server, &s->p.dst);
+	addr_copy(&s->c.client_addr, &s->p.src);
+	s->c.client = client_id(skb, eth, 6);
+	choose(cfg, s, now);
+	if (!s->c.dest)
 		return TC_ACT_UNSPEC;
-	return steer_hit(skb, eth, cfg, &p, &c, client);
+	return steer_hit(skb, eth, cfg, s, now);
 }
 
 /*
  * account: what comes back to the client, for the flow's figures. It changes no
  * packet.
  */
-static __always_inline void flow_rx(struct rd_flow *f, const struct packet *p, __u32 payload,
-				    __u32 packets, __u32 bytes)
+static __always_inline void flow_rx(struct rd_flow *f, const struct packet *p, __u32 packets)
 {
-	__u8 flags = f->flags;
+	__u8 flags = f->flags, tcp = p->tcp_flags;
 
 	f->rx_packets += packets;
-	f->rx_bytes += bytes;
+	f->rx_bytes += packet_len(p);
 	f->last_rx = now_ticks();
-	if (payload)
+	if (packet_payload_len(p))
 		flags |= RD_FL_DATA;
-	if (p->proto == IPPROTO_TCP) {
-		if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK)) {
-			flags |= RD_FL_SYNACK;
-			/* 2^10 ns are a microsecond here; at the most 71 minutes. */
-			if (!f->rtt_us && f->syn_ns)
-				f->rtt_us = (__u32)((bpf_ktime_get_ns() - f->syn_ns) >> 10);
-		}
-		if (p->tcp_flags & TCP_RST)
-			flags |= RD_FL_RST_SERVER;
-		if (p->tcp_flags & TCP_FIN)
-			flags |= RD_FL_FIN;
+	if ((tcp & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK)) {
+		flags |= RD_FL_SYNACK;
+		/* 2^10 ns are a microsecond here; at the most 71 minutes. */
+		if (!f->rtt_us && f->syn_ns)
+			f->rtt_us = (__u32)((bpf_ktime_get_ns() - f->syn_ns) >> 10);
 	}
+	if (tcp & TCP_RST)
+		flags |= RD_FL_RST_SERVER;
+	if (tcp & TCP_FIN)
+		flags |= RD_FL_FIN;
 	if (flags != f->flags)
 		f->flags = flags;
 }
@@ -216,33 +247,32 @@ static __always_inline int from_wan(struct __sk_buff *skb, const struct rd_confi
 	return in == cfg->wan[0] || in == cfg->wan[1] || in == cfg->wan[2] || in == cfg->wan[3];
 }
 
-static __always_inline void account(struct __sk_buff *skb, int eth, const struct rd_config *cfg)
+/* Whether a packet to a client may belong to a flow of ours: not the router's
+ * own, nor a reset of ours on its way back through the device that it came from,
+ * nor the direct path's where no destination uses that. */
+static __always_inline int accountable(struct __sk_buff *skb, int eth, const struct rd_config *cfg)
 {
-	struct rd_flow_key key;
-	struct rd_addr far;
+	struct rd_addr far __attribute__((aligned(8)));
+
+	if (!skb->ingress_ifindex || skb->ingress_ifindex == skb->ifindex ||
+	    (!(cfg->flags & RD_F_TRACK_DIRECT) && from_wan(skb, cfg)))
+		return 0;
+	return packet_far(skb, eth, 1, &far) && listed(cfg, &far);
+}
+
+static __always_inline void account(struct __sk_buff *skb, struct scratch *s)
+{
 	struct rd_flow *f;
-	struct packet p;
 
-	/* The router's own packets to clients, and the direct path's where no
-	 * destination uses it, belong to no flow of ours. */
-	if (!skb->ingress_ifindex || (!(cfg->flags & RD_F_TRACK_DIRECT) && from_wan(skb, cfg)))
+	if (s->p.frag == FRAG_LATER)
 		return;
-	if (!packet_far(skb, eth, 1, &far))
-		return;
-	if (!bpf_map_lookup_elem(&addresses, &far)) {
-		struct rd_prefix net = {.bits = 128, .addr = far};
-
-		if (!(cfg->flags & RD_F_NETWORKS) || !bpf_map_lookup_elem(&networks, &net))
-			return;
-	}
-	if (!packet_read(skb, eth, &p) || p.frag == FRAG_LATER)
-		return;
-	flow_key(&p, 1, &key);
-	f = bpf_map_lookup_elem(&flows, &key);
+	flow_key(s, 1);
+	forget();
+	f = bpf_map_lookup_elem(&flows, &s->flow_key);
 	if (!f)
 		return;
-	flow_rx(f, &p, packet_payload_len(skb, &p), segments(skb), p.end - p.l3);
-	count(f->dest, f->path, 1, segments(skb), p.end - p.l3);
+	flow_rx(f, &s->p, segments(skb));
+	count(f->dest, f->path, 1, segments(skb), packet_len(&s->p));
 }
 
 #endif

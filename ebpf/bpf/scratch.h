@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Per-CPU memory in which a program does its work, and hands it on to the stages
+ * that follow by tail call.
+ *
+ * The verifier knows nothing of what such memory holds. What is kept here rather
+ * than in variables makes every turn of a loop, and every way to one place, look
+ * the same to it, so that it does not multiply paths: small routers verify
+ * slowly, and older kernels find fewer paths equal.
+ *
+ * No program of ours interrupts another on the same CPU: tc runs with bottom
+ * halves off.
+ */
+#ifndef RD_SCRATCH_H
+#define RD_SCRATCH_H
+
+#include "maps.h"
+
+/* One label behind the last octet may be addressed, never used. */
+#define MSG_ROOM (RD_MSG_MAX + 256)
+#define MSG_MASK (RD_MSG_MAX - 1)
+#define SVCB_MAX 8
+
+/* A packet's headers. Offsets are from the start of the skb's data. */
+struct packet {
+	struct rd_addr src;
+	struct rd_addr dst;
+	__u32 l3;      /* the IP header */
+	__u32 l4;      /* the transport header */
+	__u32 end;     /* behind the IP packet's last octet */
+	__u32 id;      /* of a fragment, network byte order */
+	__u32 seq;     /* TCP, host byte order */
+	__u32 ack;
+	__u32 payload; /* what TCP or UDP carries */
+	__u16 sport;   /* host byte order; 0 where there are none */
+	__u16 dport;
+	__u8 v6;
+	__u8 proto;
+	__u8 frag; /* enum rd_frag */
+	__u8 tcp_flags;
+};
+
+struct choice {
+	struct rd_addr server;
+	struct rd_addr client_addr;
+	__u64 client;
+	__u64 include; /* the client's bits */
+	__u64 exclude;
+	__u32 target;
+	__u32 slot;
+	__u16 dest;  /* 0: not listed for this client */
+	__u8 drain;
+	__u8 asked; /* include and exclude are filled */
+};
+
+/* One address as the key of three maps: exempt from bits on, addresses from addr
+ * on, grants from addr on. */
+struct learn_key {
+	__u32 pad;
+	__u32 bits;
+	struct rd_addr addr;
+	__u64 client;
+};
+
+/* A DNS answer (dns.h). */
+struct answer {
+	__u32 next, stop, step; /* where the next message is, the last ends, their length */
+	__u32 whole;		/* 0: a part of the message is not there */
+	__u32 len;		/* octets of msg */
+	__u32 name_len;		/* with the root label */
+	__u32 qtype;
+	__u32 answers; /* records of the answer section */
+	__u32 from;    /* the first of the additional section that counts */
+	__u32 records; /* all that are to be walked */
+	__u32 pos;     /* what is left of the name to be hashed */
+	__u32 off, n;  /* where the walk is */
+	__u32 state, end, param_end, ttl, size; /* the walk of an SVCB record */
+	__u32 nsvcb, nfound;
+	__u32 target, full, refused, no_room;
+	__u32 now;
+	__u64 hash;
+	__u64 rule;
+};
+
+struct scratch {
+	struct packet p;
+	struct choice c;
+	struct rd_flow_key flow_key;
+	struct rd_flow flow;
+	struct rd_frag_key frag_key;
+	struct answer a;
+	struct learn_key key;
+	struct rd_known known;
+	__u16 svcb[SVCB_MAX]; /* offsets of SVCB records' types */
+	__u32 ttl[RD_RECORDS_MAX]; /* of event.addr */
+	__u8 label[256]; /* 1 where a label of the question's name begins */
+	struct rd_event event;
+	__u8 msg[MSG_ROOM];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} scratch SEC(".maps");
+
+static __always_inline struct scratch *scratch_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&scratch, &zero);
+}
+
+/* Makes the compiler keep scratch memory in memory. */
+#define forget() asm volatile("" ::: "memory")
+
+/* Addresses lie on 4 octets in every struct of ours. */
+static __always_inline void addr_copy(void *to, const void *from)
+{
+	__u32 *t = to;
+	const __u32 *f = from;
+
+	t[0] = f[0];
+	t[1] = f[1];
+	t[2] = f[2];
+	t[3] = f[3];
+}
+
+#endif
