@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -238,14 +237,12 @@ func TestProcessIsToldFromALaterOneOfItsNumber(t *testing.T) {
 	if err := later.end(func() {}); err != nil || !p.alive() {
 		t.Errorf("the end of a dead process ended another, or failed: %v", err)
 	}
-	begin := time.Now()
-	if err := p.end(func() { t.Error("late") }); err != nil || p.alive() || time.Since(begin) > lateAfter {
-		t.Errorf("end: %v, alive %v", err, p.alive())
+	for range 2 { // the second time it is a zombie
+		if err := p.end(func() { t.Error("late") }); err != nil || p.alive() {
+			t.Errorf("end: %v, alive %v", err, p.alive())
+		}
 	}
 	_ = cmd.Wait()
-	if err := p.end(func() {}); err != nil {
-		t.Errorf("second end: %v", err)
-	}
 }
 
 func TestTunnelFilesMatchTheirExits(t *testing.T) {

@@ -3,6 +3,7 @@ package lab_test
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,13 +59,20 @@ func list(t *testing.T, dir string) []string {
 	return out
 }
 
-// namespacesOf lists the namespaces of processes that are not this one's.
+// namespacesOf lists the namespaces of processes that are not this one's. They
+// are held open until the test ends, so that no other takes their numbers.
 func namespacesOf(t *testing.T, pids ...int) map[string]bool {
 	t.Helper()
 	out := map[string]bool{}
 	for _, pid := range pids {
 		for _, kind := range []string{"net", "mnt", "pid", "uts", "ipc"} {
-			inside, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "ns", kind))
+			path := filepath.Join("/proc", strconv.Itoa(pid), "ns", kind)
+			held, err := os.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = held.Close() })
+			inside, err := os.Readlink(path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -173,21 +181,21 @@ func (r *raising) until(t *testing.T, words string) {
 	t.Fatalf("up never said %q", words)
 }
 
-// holders are its children.
+// holders are its children that hold hosts.
 func (r *raising) holders(t *testing.T) []int {
 	t.Helper()
-	files, err := filepath.Glob("/proc/" + strconv.Itoa(r.cmd.Process.Pid) + "/task/*/children")
+	files, err := filepath.Glob("/proc/[0-9]*/status")
 	if err != nil {
 		t.Fatal(err)
 	}
+	parent := fmt.Sprintf("\nPPid:\t%d\n", r.cmd.Process.Pid)
 	var out []int
 	for _, f := range files {
-		raw, _ := os.ReadFile(f)
-		for _, word := range strings.Fields(string(raw)) {
-			pid, _ := strconv.Atoi(word)
-			if line, _ := os.ReadFile("/proc/" + word + "/cmdline"); strings.Contains(string(line), "\x00hold\x00") {
-				out = append(out, pid)
-			}
+		status, _ := os.ReadFile(f) // that of a process that ended meanwhile is empty
+		line, _ := os.ReadFile(filepath.Join(filepath.Dir(f), "cmdline"))
+		if strings.Contains(string(status), parent) && strings.Contains(string(line), "\x00hold\x00") {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+			out = append(out, pid)
 		}
 	}
 	return out

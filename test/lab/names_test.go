@@ -51,14 +51,11 @@ func TestGeneratedNamesAreListedOrNotAsTheySay(t *testing.T) {
 	if len(fresh) != lab.GeneratedNames || len(plain) != lab.GeneratedNames {
 		t.Fatalf("%d fresh and %d plain names", len(fresh), len(plain))
 	}
-	for _, name := range fresh {
-		if n, ok := known[name]; !ok || !n.Listed() || !n.Generated() {
-			t.Errorf("%s: known %v, %+v", name, ok, n)
-		}
-	}
-	for _, name := range plain {
-		if n, ok := known[name]; !ok || n.Listed() || !n.Generated() {
-			t.Errorf("%s: known %v, %+v", name, ok, n)
+	for listed, list := range map[bool][]string{true: fresh, false: plain} {
+		for _, name := range list {
+			if n, ok := known[name]; !ok || n.Listed() != listed || !n.Generated() {
+				t.Errorf("%s: known %v, %+v", name, ok, n)
+			}
 		}
 	}
 }
