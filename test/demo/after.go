@@ -1,0 +1,241 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/routerd/routerd/internal/control"
+	"github.com/routerd/routerd/test/lab"
+)
+
+// The download during which the daemon is killed: so many bytes, at a speed at
+// which it takes some seconds.
+const (
+	downloadName  = "www.okx.com"
+	downloadBytes = 16 << 20
+	downloadSpeed = "5M" // a second
+	killedAt      = 2 << 20
+)
+
+// Names that are used after the daemon was killed.
+const (
+	knownName    = "www.binance.com" // looked up while it ran
+	unlistedName = "www.news.example"
+)
+
+// freshName is a listed name that nobody has looked up before.
+func freshName() string { return lab.FreshNames()[0] }
+
+// add notes a check.
+func (s *show) add(what string, ok bool, format string, args ...any) {
+	s.report.Checks = append(s.report.Checks, Check{What: what, OK: ok, Detail: fmt.Sprintf(format, args...)})
+}
+
+// open drives a case that is no row of the table, and says in a few words how
+// it went.
+func (s *show) open(ctx context.Context, name, path string) (ok bool, words string, err error) {
+	c := Case{Client: lab.Client, Method: HTTPS, Name: name, Family: 4, Path: path}
+	before, err := s.everything()
+	if err != nil {
+		return false, "", err
+	}
+	o, err := s.driver.drive(ctx, c)
+	if err != nil {
+		return false, "", err
+	}
+	counted, err := s.witness.since(ctx, o.address, before[o.address])
+	if err != nil {
+		return false, "", err
+	}
+	// routerd may be dead: the packets alone tell the path.
+	row := judge(c, observed{outcome: o, path: path, isp: counted.isp, exit: counted.exit}, s.source(c))
+	if row.OK {
+		return true, fmt.Sprintf("%s by %s", name, path), nil
+	}
+	return false, name + " WRONG (" + strings.Join(row.Wrong, ", ") + ")", nil
+}
+
+// lost is the exit's rule that drops what the router's tunnel sends.
+const lost = `table inet demo { chain lost { type filter hook prerouting priority -400; udp dport ` +
+	`51820 drop; }; }`
+
+// showFailClosed has the tunnel's peer fall silent: nothing may leave by the WAN
+// instead.
+func (s *show) showFailClosed(ctx context.Context) error {
+	s.say("the tunnel's peer falls silent: nothing may leave by the WAN instead")
+	if _, err := s.lab.Run(ctx, lab.Exit, "nft", lost); err != nil {
+		return err
+	}
+	c := Case{Client: lab.Client, Method: HTTPS, Name: knownName, Family: 4}
+	before, err := s.everything()
+	if err != nil {
+		return err
+	}
+	o, err := s.driver.curl(ctx, c, "https://"+c.Name+"/", "--max-time", "2")
+	if err != nil {
+		return err
+	}
+	a := s.driver.knownAddress(c)
+	counted, err := s.witness.since(ctx, a, before[a])
+	if err != nil {
+		return err
+	}
+	s.add("fail closed, the tunnel's peer is silent", !o.answered && counted.isp == 0,
+		"%s is not answered, %d packets of it by the WAN", c.Name, counted.isp)
+	if _, err := s.lab.Run(ctx, lab.Exit, "nft", "delete table inet demo"); err != nil {
+		return err
+	}
+	return s.router.explain("wait for the tunnel to work again", poll(ctx, tunnelTime, func() (bool, error) {
+		ok, words, err := s.open(ctx, knownName, pathTunnel)
+		if err != nil {
+			return false, err
+		}
+		return ok, fmt.Errorf("still: %s", words)
+	}))
+}
+
+// download is what came of the transfer.
+type download struct {
+	out    []byte
+	failed string
+	err    error
+}
+
+// showKill kills the daemon during a transfer through the tunnel.
+func (s *show) showKill(ctx context.Context) error {
+	s.say("kill -9 of routerd during a download of %d MiB through the tunnel", downloadBytes>>20)
+	a := s.driver.knownAddress(Case{Name: downloadName, Family: 4})
+	before, err := s.witness.to(a)
+	if err != nil {
+		return err
+	}
+	done := make(chan download, 1)
+	go func() { // ends with the download, at the latest with ctx
+		out, failed, err := s.driver.try(ctx, lab.Client, "curl", "-sS4", "--max-time", "60", "--limit-rate", downloadSpeed,
+			"--output", "/dev/null", "--write-out", "%{size_download}",
+			fmt.Sprintf("https://%s/bytes/%d", downloadName, downloadBytes))
+		done <- download{out, failed, err}
+	}()
+	at, err := s.waitForBytes(ctx, a)
+	if err != nil {
+		return err
+	}
+	if err := s.router.kill(ctx, "KILL"); err != nil {
+		return err
+	}
+	status, err := s.router.exitStatus(ctx, "status")
+	if err != nil {
+		return err
+	}
+	d := <-done
+	if d.err != nil {
+		return d.err
+	}
+	counted, err := s.witness.since(ctx, a, before)
+	if err != nil {
+		return err
+	}
+	ok := d.failed == "" && strings.TrimSpace(string(d.out)) == strconv.Itoa(downloadBytes) &&
+		counted.isp == 0 && counted.exit > 0 && status == notRunning
+	s.add("kill -9 during a download", ok, "dead after %.1f MiB, curl got %s of %d bytes %s, %d packets by the WAN, %d by the tunnel",
+		float64(at)/(1<<20), strings.TrimSpace(string(d.out)), downloadBytes, orFine(d.failed), counted.isp, counted.exit)
+	return nil
+}
+
+func orFine(failed string) string {
+	if failed == "" {
+		return "without a break"
+	}
+	return "and says " + failed
+}
+
+// waitForBytes waits until the download is well under way and says how far.
+func (s *show) waitForBytes(ctx context.Context, from netip.Addr) (uint64, error) {
+	var at uint64
+	err := poll(ctx, startTime, func() (bool, error) {
+		var flows []control.Flow
+		if err := s.router.ask(ctx, &flows, "flows"); err != nil {
+			return false, err
+		}
+		f, _ := newestFlow(flows, s.addresses[lab.Client], from)
+		at = f.RxBytes
+		return at > killedAt, fmt.Errorf("routerd counts %d bytes from %s", at, from)
+	})
+	return at, s.router.explain("wait for the download", err)
+}
+
+// showNoDaemon uses names while there is no daemon.
+func (s *show) showNoDaemon(ctx context.Context) error {
+	s.say("no daemon runs: names known, never looked up before, and not listed")
+	allOK, said := true, []string{}
+	for _, x := range []struct{ name, path string }{
+		{knownName, pathTunnel}, {freshName(), pathTunnel}, {unlistedName, pathDirect},
+	} {
+		ok, words, err := s.open(ctx, x.name, x.path)
+		if err != nil {
+			return err
+		}
+		allOK, said = allOK && ok, append(said, words)
+	}
+	s.add("steering with no daemon", allOK, "%s", strings.Join(said, ", "))
+	return nil
+}
+
+// showNextDaemon starts a new daemon, which takes over what it finds.
+func (s *show) showNextDaemon(ctx context.Context) error {
+	s.say("a new routerd takes over what it finds in the kernel")
+	if err := s.router.start(ctx); err != nil {
+		return err
+	}
+	var status control.Status
+	err := poll(ctx, tunnelTime, func() (bool, error) {
+		var err error
+		if status, err = s.router.status(ctx); err != nil {
+			return false, err
+		}
+		return slices.ContainsFunc(status.Tunnels, func(t control.TunnelStatus) bool { return t.State == "up" }),
+			fmt.Errorf("no tunnel is up: %+v", status.Tunnels)
+	})
+	if err := s.router.explain("wait for the new routerd", err); err != nil {
+		return err
+	}
+	ok, words, err := s.open(ctx, knownName, pathTunnel)
+	if err != nil {
+		return err
+	}
+	s.add("the next daemon takes over", ok && status.DataPlane.Addresses > 0, "%d learned addresses, %d flows; %s",
+		status.DataPlane.Addresses, status.DataPlane.Flows, words)
+	return nil
+}
+
+// showCleanup removes routerd from the router and compares. It is not done where
+// the daemon is to stay.
+func (s *show) showCleanup(ctx context.Context) error {
+	if s.o.Keep {
+		return nil
+	}
+	s.say("routerd ends; routerd cleanup, twice")
+	if err := s.router.kill(ctx, "TERM"); err != nil {
+		return err
+	}
+	for range 2 {
+		if _, err := s.router.command(ctx, "cleanup"); err != nil {
+			return err
+		}
+	}
+	after, err := s.router.dump(ctx)
+	if err != nil {
+		return err
+	}
+	s.report.Checks = append(s.report.Checks, compare(s.before, after)...)
+	ok, words, err := s.open(ctx, knownName, pathDirect)
+	if err != nil {
+		return err
+	}
+	s.add("cleanup, clients", ok, "%s, as without routerd", words)
+	return nil
+}
