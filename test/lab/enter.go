@@ -104,8 +104,16 @@ func insideEnv() []string {
 func onThread(do func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		done <- do()
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			// The first thread cannot end: it would stay in the host and show
+			// the host's namespaces as this process's. While it is held here,
+			// do gets another one.
+			defer runtime.UnlockOSThread()
+			done <- onThread(do)
+			return
+		}
+		done <- do() // never unlocked: the thread ends with the goroutine
 	}()
 	return <-done
 }

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -207,4 +210,31 @@ func TestUnknownHostIsNamed(t *testing.T) {
 	if _, err := l.Run(t.Context(), lab.Client, "no-such-program"); err == nil {
 		t.Error("a program that does not exist ran")
 	}
+}
+
+func TestEnteringHostsLeavesThisProcessWhereItWas(t *testing.T) {
+	l := sharedLab(t)
+	where := func() (out []string) {
+		for _, kind := range []string{"net", "mnt", "uts", "ipc", "pid_for_children"} {
+			links, _ := filepath.Glob("/proc/self/task/*/ns/" + kind)
+			for _, link := range append(links, "/proc/self/ns/"+kind) {
+				if to, err := os.Readlink(link); err == nil {
+					out = append(out, to)
+				}
+			}
+		}
+		slices.Sort(out)
+		return slices.Compact(out)
+	}
+	before := where()
+	var all sync.WaitGroup
+	for range 50 { // enough to meet the process's first thread
+		all.Go(func() {
+			if _, err := l.ReadFile(lab.Router, "/etc/hostname"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	eventually(t, "no thread is left in a host", func() bool { return slices.Equal(where(), before) })
 }
