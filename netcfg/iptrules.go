@@ -21,6 +21,7 @@ const (
 	chainIPTInput   = owned.ChainPrefix + "_IN"  // filter, from INPUT
 	chainIPTGuard   = owned.ChainPrefix + "_GRD" // filter and mangle
 	chainIPTRefuse  = owned.ChainPrefix + "_REF" // filter
+	chainIPTStale   = owned.ChainPrefix + "_STL" // filter
 	chainIPTNAT     = owned.ChainPrefix + "_NAT" // nat, from POSTROUTING
 	chainIPTPre     = owned.ChainPrefix + "_PRE" // mangle, from PREROUTING: MSS of answers
 	chainIPTPost    = owned.ChainPrefix + "_MNG" // mangle, from POSTROUTING: MSS, guard
@@ -96,7 +97,8 @@ func iptWanted(d Desired, links linkTable, f Family, own []iptOwn) []iptTable {
 		name:  tableFilter,
 		jumps: []iptJump{{"FORWARD", chainIPTForward}, {"INPUT", chainIPTInput}},
 		chains: []iptChain{
-			{name: chainIPTRefuse, rules: iptRefuse(f)},
+			{name: chainIPTRefuse, rules: iptRefuse(f, "")},
+			{name: chainIPTStale, rules: iptRefuse(f, "-m limit --limit 1/minute --limit-burst 5 ")},
 			{name: chainIPTGuard, rules: append(iptGuard(d), "-j "+chainIPTRefuse)},
 			{name: chainIPTForward, rules: iptForward(d, f, on)},
 			{name: chainIPTInput, rules: iptInput(d, f)},
@@ -127,24 +129,22 @@ func iptWanted(d Desired, links linkTable, f Family, own []iptOwn) []iptTable {
 	return []iptTable{filter, mangle, nat}
 }
 
-func iptRefuse(f Family) []string {
+// iptRefuse resets TCP, and tells of all others what matches.
+func iptRefuse(f Family, others string) []string {
 	other := "icmp-admin-prohibited"
 	if f == IPv6 {
 		other = "icmp6-adm-prohibited"
 	}
-	return []string{"-p tcp -j REJECT --reject-with tcp-reset", "-j REJECT --reject-with " + other}
+	return []string{"-p tcp -j REJECT --reject-with tcp-reset", others + "-j REJECT --reject-with " + other}
 }
 
 // iptGuard returns from what leaves by its path's device.
 func iptGuard(d Desired) []string {
-	var out []string
+	// The tunnels' own packets are of path direct, whether d names it or not.
+	out := []string{markMatch(d.Mask, d.Mask.Mark(owned.PathDirect)) + " -j RETURN"}
 	for _, p := range d.Paths {
-		match := markMatch(d.Mask, d.Mask.Mark(p.Index))
-		switch {
-		case p.Index == owned.PathDirect:
-			out = append(out, match+" -j RETURN")
-		case p.Device != "":
-			out = append(out, fmt.Sprintf("-o %s %s -j RETURN", p.Device, match))
+		if p.Device != "" {
+			out = append(out, fmt.Sprintf("-o %s %s -j RETURN", p.Device, markMatch(d.Mask, d.Mask.Mark(p.Index))))
 		}
 	}
 	return out
@@ -197,7 +197,7 @@ func iptStale(p Path, addrs []netip.Addr) []string {
 	for _, a := range addrs {
 		fmt.Fprintf(&b, " -m conntrack ! --ctrepldst %s", a)
 	}
-	return []string{b.String() + " -j " + chainIPTRefuse}
+	return []string{b.String() + " -j " + chainIPTStale}
 }
 
 func iptInput(d Desired, f Family) []string {

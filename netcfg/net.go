@@ -339,7 +339,8 @@ func (n *Net) changeOwn(ctx context.Context, id uint16, add, remove []netip.Addr
 // whichever firewall made it: policy rules, the routes of our tables, nftables
 // table inet routerd, our rules in others' chains, chains ROUTERD*, the
 // reverse-path settings. Devices rd-* are left to package tunnel. A second
-// Cleanup finds nothing to do.
+// Cleanup finds nothing to do. On a system where New finds no firewall that
+// works, New with WithFirewall(NFTables) gives a Net whose Cleanup does.
 func (n *Net) Cleanup(ctx context.Context) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()

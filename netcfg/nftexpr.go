@@ -216,4 +216,9 @@ func rejectOther() []expr.Any {
 	}
 }
 
+// oncePerMinute matches a handful of packets, then one a minute.
+func oncePerMinute() []expr.Any {
+	return []expr.Any{&expr.Limit{Type: expr.LimitTypePkts, Rate: 1, Unit: expr.LimitTimeMinute, Burst: 5}}
+}
+
 func masquerade() []expr.Any { return []expr.Any{&expr.Masq{}} }

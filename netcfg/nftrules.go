@@ -16,6 +16,7 @@ import (
 const (
 	chainPaths   = "paths"   // accepts a marked packet that leaves by its path's device
 	chainRefuse  = "refuse"  // ends a connection so that the client learns at once
+	chainStale   = "stale"   // ends or mends a connection that was translated for elsewhere
 	chainForward = "forward" // clients' packets: stale translations, then the guard
 	chainPost    = "post"    // everything that leaves: the guard for the router's own packets, MSS
 	chainPre     = "pre"     // everything that arrives: MSS
@@ -39,6 +40,7 @@ func chainSpecs() []chainSpec {
 	return []chainSpec{
 		{name: chainPaths},
 		{name: chainRefuse},
+		{name: chainStale},
 		{chainForward, nftables.ChainTypeFilter, nftables.ChainHookForward, -5},
 		{chainInput, nftables.ChainTypeFilter, nftables.ChainHookInput, -5},
 		{chainPre, nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -150},
@@ -85,8 +87,13 @@ func (rs *nftRules) add(chain, name string, parts ...[]expr.Any) {
 // buildRules is the whole of table inet routerd but the sets' elements.
 func buildRules(d Desired, links linkTable) ([]nftRule, error) {
 	rs := &nftRules{}
+	// The tunnels' own packets are of this path, whether d names it or not.
+	rs.add(chainPaths, "direct: any device", markIs(d.Mask, d.Mask.Mark(owned.PathDirect)), accept())
 	for _, p := range d.Paths {
-		rs.path(d.Mask, p)
+		if p.Device != "" {
+			rs.add(chainPaths, p.Name+": leaves by "+p.Device,
+				markIs(d.Mask, d.Mask.Mark(p.Index)), oif(p.Device), accept())
+		}
 	}
 	for _, p := range d.Paths {
 		if p.Device != "" {
@@ -96,17 +103,6 @@ func buildRules(d Desired, links linkTable) ([]nftRule, error) {
 	rs.guard(d.Mask)
 	rs.own(d)
 	return rs.list, rs.err
-}
-
-// path says by which device packets of a path may leave.
-func (rs *nftRules) path(mask owned.Mask, p Path) {
-	switch {
-	case p.Index == owned.PathDirect:
-		rs.add(chainPaths, p.Name+": any device", markIs(mask, mask.Mark(p.Index)), accept())
-	case p.Device != "":
-		rs.add(chainPaths, p.Name+": leaves by "+p.Device,
-			markIs(mask, mask.Mark(p.Index)), oif(p.Device), accept())
-	}
 }
 
 // device makes the rules of a tunnel's device.
@@ -152,6 +148,11 @@ const (
 // packets would enter the tunnel with an address that the peer refuses, and
 // the client would wait for nothing. The first packet of a connection is not
 // confirmed yet; all others are, answered or not.
+//
+// TCP is reset. Of the others a few are told by ICMP, and what comes after
+// passes: the kernel then forgets the masquerade of the old device, and the
+// packet after that begins anew. To refuse them all would hold a client that
+// keeps its port, because every packet renews the old entry.
 func (rs *nftRules) stale(p Path, f Family) {
 	addrs := f.of(p.Addresses)
 	if len(addrs) == 0 {
@@ -159,7 +160,7 @@ func (rs *nftRules) stale(p Path, f Family) {
 	}
 	rs.add(chainForward, fmt.Sprintf("%s: begun elsewhere, %s", p.Name, f),
 		oif(p.Device), family(f), ctStatus(ctStatusConfirmed), ctDirection(ctDirOriginal),
-		ctReplyNotTo(addrs), jump(chainRefuse))
+		ctReplyNotTo(addrs), jump(chainStale))
 }
 
 // guard is the second line of defence: whatever became of rules and routes, a
@@ -170,6 +171,8 @@ func (rs *nftRules) guard(mask owned.Mask) {
 	rs.add(chainPre, "path ends: refuse TCP", marked(mask), noRoute(), rejectTCP())
 	rs.add(chainForward, "guard", marked(mask), jump(chainPaths))
 	rs.add(chainForward, "guard: refuse", marked(mask), jump(chainRefuse))
+	rs.add(chainStale, "TCP", rejectTCP())
+	rs.add(chainStale, "a few others", oncePerMinute(), rejectOther())
 	rs.add(chainRefuse, "TCP", rejectTCP())
 	rs.add(chainRefuse, "all others", rejectOther())
 	rs.add(chainPost, "guard: local", marked(mask), oif("lo"), accept())

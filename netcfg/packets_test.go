@@ -2,10 +2,14 @@ package netcfg
 
 import (
 	"errors"
+	"net"
+	"net/netip"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netns"
 )
 
 func TestMarkedConnectionsCrossTheTunnelOnly(t *testing.T) {
@@ -196,4 +200,78 @@ table inet other {
 			t.Errorf("bits of others were changed:\n%s", out)
 		}
 	})
+}
+
+// serveUDP echoes datagrams to the target in a namespace.
+func (w *world) serveUDP(t *testing.T, ns netns.NsHandle, target string) {
+	t.Helper()
+	w.in(t, ns, func() {
+		c, err := net.ListenPacket("udp", net.JoinHostPort(target, "53"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		go func() {
+			b := make([]byte, 64)
+			for {
+				n, from, err := c.ReadFrom(b)
+				if err != nil {
+					return
+				}
+				if _, err := c.WriteTo(b[:n], from); err != nil {
+					return
+				}
+			}
+		}()
+	})
+}
+
+func TestDatagramsBegunOnTheWANMoveToTheTunnel(t *testing.T) {
+	flavours(t, func(t *testing.T, opts []Option) {
+		w := newWorld(t)
+		d := w.state()
+		apply(t, newNet(t, opts...), d)
+		told := false // of the first; both families share what is told a minute
+		targets(t, func(target, _ string, _ int) {
+			w.serveUDP(t, w.inet, target)
+			w.serveUDP(t, w.exit, target)
+			var c net.Conn
+			var err error
+			w.in(t, w.client, func() { c, err = dialHere("udp", netip.MustParseAddr(target), 53, limit) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if err := errors.Join(echo(c), echo(c)); err != nil {
+				t.Fatal(err)
+			}
+			w.mark(t, d, int(pathHome))
+			w.nothing(t, w.inet, "WAN", func() {
+				for deadline := time.Now().Add(limit); ; {
+					err := ask(c)
+					told = told || errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.EACCES)
+					if err == nil {
+						break
+					}
+					if time.Now().After(deadline) {
+						t.Fatalf("%s: the client is still cut off: %v", target, err)
+					}
+				}
+			})
+			w.unmark(t)
+		})
+		if !told {
+			t.Error("no ICMP came")
+		}
+	})
+}
+
+// ask is echo for a datagram that may get lost.
+func ask(c net.Conn) error {
+	c.SetDeadline(time.Now().Add(100 * time.Millisecond))
+	if _, err := c.Write([]byte("ping")); err != nil {
+		return err
+	}
+	_, err := c.Read(make([]byte, 4))
+	return err
 }
