@@ -92,6 +92,8 @@ func (r *StratumResult) session(ctx context.Context, to netip.AddrPort, trust *t
 	}
 	defer c.Close()
 	_ = c.SetDeadline(deadline(ctx, 24*time.Hour))
+	raw := c
+	defer context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Now()) })() // a signal ends it too
 	if secure {
 		s := tls.Client(c, trust)
 		if err := s.HandshakeContext(ctx); err != nil {
