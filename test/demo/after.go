@@ -54,20 +54,30 @@ func (s *show) open(ctx context.Context, name, path string) (ok bool, words stri
 	// routerd may be dead: the packets alone tell the path.
 	row := judge(c, observed{outcome: o, path: path, isp: counted.isp, exit: counted.exit}, s.source(c))
 	if row.OK {
-		return true, fmt.Sprintf("%s by %s", name, path), nil
+		return true, name + " " + way(path), nil
 	}
 	return false, name + " WRONG (" + strings.Join(row.Wrong, ", ") + ")", nil
 }
 
+// way is a path in words.
+func way(path string) string {
+	if path == pathDirect {
+		return "by the WAN"
+	}
+	return "through the tunnel"
+}
+
 // lost is the exit's rule that drops what the router's tunnel sends.
-const lost = `table inet demo { chain lost { type filter hook prerouting priority -400; udp dport ` +
-	`51820 drop; }; }`
+func lost() string {
+	return fmt.Sprintf("table inet demo { chain lost { type filter hook prerouting priority -400; udp dport %d drop; }; }",
+		lab.WireGuardPort)
+}
 
 // showFailClosed has the tunnel's peer fall silent: nothing may leave by the WAN
 // instead.
 func (s *show) showFailClosed(ctx context.Context) error {
 	s.say("the tunnel's peer falls silent: nothing may leave by the WAN instead")
-	if _, err := s.lab.Run(ctx, lab.Exit, "nft", lost); err != nil {
+	if _, err := s.lab.Run(ctx, lab.Exit, "nft", lost()); err != nil {
 		return err
 	}
 	c := Case{Client: lab.Client, Method: HTTPS, Name: knownName, Family: 4}
@@ -84,8 +94,8 @@ func (s *show) showFailClosed(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.add("fail closed, the tunnel's peer is silent", !o.answered && counted.isp == 0,
-		"%s is not answered, %d packets of it by the WAN", c.Name, counted.isp)
+	s.add("fail closed, tunnel's peer silent", !o.answered && counted.isp == 0,
+		"%s has no answer, %d packets by the WAN", c.Name, counted.isp)
 	if _, err := s.lab.Run(ctx, lab.Exit, "nft", "delete table inet demo"); err != nil {
 		return err
 	}
@@ -98,11 +108,34 @@ func (s *show) showFailClosed(ctx context.Context) error {
 	}))
 }
 
-// download is what came of the transfer.
-type download struct {
-	out    []byte
-	failed string
+// transfer is what came of the download.
+type transfer struct {
+	bytes  string
+	failed string // what curl says; "" is nothing
 	err    error
+}
+
+// whole says whether every byte came.
+func (t transfer) whole() bool { return t.failed == "" && t.bytes == strconv.Itoa(downloadBytes) }
+
+func (t transfer) String() string {
+	out := fmt.Sprintf("curl got %s of %d bytes", t.bytes, downloadBytes)
+	if t.failed != "" {
+		out += " and says " + t.failed
+	}
+	return out
+}
+
+// download starts the transfer; the channel gets what came of it.
+func (s *show) download(ctx context.Context) <-chan transfer {
+	done := make(chan transfer, 1)
+	go func() { // ends with the download, at the latest with ctx
+		out, failed, err := s.driver.try(ctx, lab.Client, "curl", "-sS4", "--max-time", "60", "--limit-rate", downloadSpeed,
+			"--output", "/dev/null", "--write-out", "%{size_download}",
+			fmt.Sprintf("https://%s/bytes/%d", downloadName, downloadBytes))
+		done <- transfer{string(out), failed, err}
+	}()
+	return done
 }
 
 // showKill kills the daemon during a transfer through the tunnel.
@@ -113,13 +146,7 @@ func (s *show) showKill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	done := make(chan download, 1)
-	go func() { // ends with the download, at the latest with ctx
-		out, failed, err := s.driver.try(ctx, lab.Client, "curl", "-sS4", "--max-time", "60", "--limit-rate", downloadSpeed,
-			"--output", "/dev/null", "--write-out", "%{size_download}",
-			fmt.Sprintf("https://%s/bytes/%d", downloadName, downloadBytes))
-		done <- download{out, failed, err}
-	}()
+	done := s.download(ctx)
 	at, err := s.waitForBytes(ctx, a)
 	if err != nil {
 		return err
@@ -131,26 +158,17 @@ func (s *show) showKill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d := <-done
-	if d.err != nil {
-		return d.err
+	t := <-done
+	if t.err != nil {
+		return t.err
 	}
 	counted, err := s.witness.since(ctx, a, before)
 	if err != nil {
 		return err
 	}
-	ok := d.failed == "" && strings.TrimSpace(string(d.out)) == strconv.Itoa(downloadBytes) &&
-		counted.isp == 0 && counted.exit > 0 && status == notRunning
-	s.add("kill -9 during a download", ok, "dead after %.1f MiB, curl got %s of %d bytes %s, %d packets by the WAN, %d by the tunnel",
-		float64(at)/(1<<20), strings.TrimSpace(string(d.out)), downloadBytes, orFine(d.failed), counted.isp, counted.exit)
+	s.add("kill -9 during a download", t.whole() && counted.isp == 0 && counted.exit > 0 && status == notRunning,
+		"killed after %.1f MiB, %s, %d packets by the WAN", float64(at)/(1<<20), t, counted.isp)
 	return nil
-}
-
-func orFine(failed string) string {
-	if failed == "" {
-		return "without a break"
-	}
-	return "and says " + failed
 }
 
 // waitForBytes waits until the download is well under way and says how far.

@@ -16,6 +16,9 @@ import (
 // KeptLab is the name of a lab that is left running, unless Options name one.
 const KeptLab = "demo"
 
+// ErrLeft tells that something of the lab may still be there.
+var ErrLeft = errors.New("the lab could not be ended")
+
 // Options say how the demo is run.
 type Options struct {
 	// Program is routerd's; it must stay where it is while the lab runs.
@@ -49,7 +52,9 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	err = s.play(ctx)
 	if s.lab != nil && (err != nil || !o.Keep) {
 		s.say("ending the lab")
-		err = errors.Join(err, s.lab.Down())
+		if left := s.lab.Down(); left != nil {
+			err = errors.Join(err, fmt.Errorf("%w: %w", ErrLeft, left))
+		}
 	}
 	if err != nil {
 		return Report{}, err
@@ -99,7 +104,7 @@ func (s *show) play(ctx context.Context) error {
 
 // raise raises the lab and gets to know it.
 func (s *show) raise(ctx context.Context) error {
-	s.say("raising lab %s: %s, in network namespaces", s.o.Lab, strings.Join(lab.Hosts(), ", "))
+	s.say("raising lab %s: %d hosts in network namespaces", s.o.Lab, len(lab.Hosts()))
 	l, err := lab.Up(ctx, lab.Options{Name: s.o.Lab, Detach: s.o.Keep})
 	if err != nil {
 		return err
@@ -143,7 +148,7 @@ func clientAddresses(status lab.Status) (map[string][]netip.Addr, error) {
 // startRouter starts routerd on a router that knows nothing of it, then gives
 // it its tunnel.
 func (s *show) startRouter(ctx context.Context) error {
-	s.say("writing down the router's rules, routes, nftables, links, qdiscs, bpf and sysctls")
+	s.say("writing down rules, routes, nftables, links and so on of the router as it is")
 	var err error
 	if s.before, err = s.router.dump(ctx); err != nil {
 		return err
@@ -152,7 +157,7 @@ func (s *show) startRouter(ctx context.Context) error {
 	if err := s.router.start(ctx); err != nil {
 		return err
 	}
-	s.say("importing %s.conf, a wg-quick file: routerd tunnel import %s %s", tunnelName, tunnelName, quickFile)
+	s.say("routerd tunnel import %s %s, a wg-quick file", tunnelName, quickFile)
 	return s.router.importTunnel(ctx)
 }
 

@@ -16,6 +16,7 @@ func Hints(labName, program string) string {
 		{"how routerd is", router + program + " status"},
 		{"live connections", router + program + " flows --follow"},
 		{"what has changed", router + program + " events"},
+		{"what it writes", router + "cat " + logFile},
 		{"why a name goes where", router + program + " why www.binance.com --client 192.168.1.10"},
 		{"open a listed name", client + "curl https://www.kraken.com/"},
 		{"open one that is not", client + "curl https://www.shopping.example/"},
@@ -23,8 +24,8 @@ func Hints(labName, program string) string {
 		{"list one more name", router + program + " add bank.example --to exchanges"},
 		{"packets at ISP and exit", "./scripts/lab counts --name " + labName},
 		{"kill it: steering goes on", router + "sh -c 'kill -9 $(cat " + pidFile + ")'"},
-		{"and start it again", router + "setsid --fork " + program + " run"},
-		{"take it out of the kernel", router + program + " cleanup"},
+		{"and start it again", router + "sh " + startFile},
+		{"killed, take it out of the kernel", router + program + " cleanup"},
 		{"a shell on the router", "./scripts/lab shell " + lab.Router + " --name " + labName},
 		{"end everything", "./scripts/lab down --name " + labName},
 	}

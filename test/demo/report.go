@@ -84,10 +84,10 @@ func judge(c Case, o observed, source netip.Addr) Row {
 		}
 	}
 	wrong(o.path != c.Path, "routerd names path %s, expected %s", o.path, c.Path)
-	wrong(c.Path != pathDirect && o.isp > 0, "%d packets left by the WAN, expected none", o.isp)
-	wrong(c.Path != pathTunnel && o.exit > 0, "%d packets crossed the tunnel, expected none", o.exit)
-	wrong(c.Path == pathDirect && o.isp == 0, "no packet left by the WAN")
-	wrong(c.Path == pathTunnel && o.exit == 0, "no packet crossed the tunnel")
+	wrong(c.Path != pathDirect && o.isp > 0, "packets out of the WAN: %d, expected none", o.isp)
+	wrong(c.Path != pathTunnel && o.exit > 0, "packets out of the tunnel: %d, expected none", o.exit)
+	wrong(c.Path == pathDirect && o.isp == 0, "packets out of the WAN: none")
+	wrong(c.Path == pathTunnel && o.exit == 0, "packets out of the tunnel: none")
 	if c.Path == pathBlock {
 		wrong(o.answered, "was answered, expected a refusal")
 		wrong(o.took > refusedWithin, "the client waited %.1f s for its refusal", o.took.Seconds())

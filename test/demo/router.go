@@ -23,8 +23,15 @@ const (
 	runDir    = "/run/demo"
 	logFile   = runDir + "/routerd.log"
 	pidFile   = runDir + "/routerd.pid"
+	startFile = runDir + "/start"
 	quickFile = runDir + "/" + tunnelName + ".conf"
 )
+
+// startText runs the daemon as a child of the host's first process, as procd
+// would: it outlives the demo. The verbs are the files above and the program.
+const startText = `# Starts routerd in the background.
+setsid --fork sh -c 'echo $$ >%s; exec "$0" run >>%s 2>&1 </dev/null' '%s'
+`
 
 // How long routerd may take.
 const (
@@ -57,14 +64,16 @@ func (r *router) prepare(ctx context.Context, text string) error {
 	if err := r.lab.WriteFile(lab.Router, quickFile, quick, 0o600); err != nil {
 		return err
 	}
+	script := fmt.Sprintf(startText, pidFile, logFile, r.program)
+	if err := r.lab.WriteFile(lab.Router, startFile, []byte(script), 0o755); err != nil {
+		return err
+	}
 	return r.lab.WriteFile(lab.Router, owned.ConfigFile, []byte(text), 0o600)
 }
 
-// start runs the daemon as a child of the host's first process, as procd would:
-// it outlives the demo. It returns when the daemon answers.
+// start starts the daemon and returns when it answers.
 func (r *router) start(ctx context.Context) error {
-	const script = `echo $$ >"$1"; exec "$0" run >>"$2" 2>&1 </dev/null`
-	if _, err := r.lab.Run(ctx, lab.Router, "setsid", "--fork", "sh", "-c", script, r.program, pidFile, logFile); err != nil {
+	if _, err := r.lab.Run(ctx, lab.Router, "sh", startFile); err != nil {
 		return fmt.Errorf("start routerd: %w", err)
 	}
 	err := poll(ctx, startTime, func() (bool, error) {

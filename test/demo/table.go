@@ -55,12 +55,20 @@ func columns() []column {
 		{"HOW", false, func(r Row) string { return string(r.Method) }},
 		{"NAME", false, func(r Row) string { return cut(r.Name, 24) }},
 		{"IP", false, func(r Row) string { return "v" + strconv.Itoa(r.Family) }},
-		{"ADDRESS", false, func(r Row) string { return r.Address.String() }},
+		{"ADDRESS", false, address},
 		{"PATH", false, func(r Row) string { return cut(r.Path, 12) }},
 		{"ISP", true, func(r Row) string { return strconv.FormatUint(r.ISP, 10) }},
 		{"EXIT", true, func(r Row) string { return strconv.FormatUint(r.Exit, 10) }},
 		{"VERDICT", false, verdict},
 	}
+}
+
+// address is "-" where the client found none.
+func address(r Row) string {
+	if !r.Address.IsValid() {
+		return "-"
+	}
+	return r.Address.String()
 }
 
 func verdict(r Row) string {
@@ -124,9 +132,10 @@ func (w *renderer) line(escape, s string) {
 
 func (w *renderer) totals(t Totals) {
 	w.line("", "")
-	w.line("", "ISP and EXIT count, outside the router, packets to the address: out of its WAN, out of the tunnel.")
-	w.line("", fmt.Sprintf("For the tunnel: %d packets at the exit, %d at the ISP. For the WAN: %d at the ISP, %d at the exit.",
-		t.ListedExit, t.ListedISP, t.UnlistedISP, t.UnlistedExit))
+	w.wrapped("", "", "ISP and EXIT are packets to the address, counted outside the router: by the provider behind "+
+		"its WAN, and by the tunnel's exit.")
+	w.wrapped("", "", fmt.Sprintf("What belongs in the tunnel: %d packets at the exit, %d at the ISP. What does not: "+
+		"%d at the ISP, %d at the exit.", t.ListedExit, t.ListedISP, t.UnlistedISP, t.UnlistedExit))
 }
 
 func (w *renderer) checks(checks []Check) {

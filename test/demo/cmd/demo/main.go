@@ -48,12 +48,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	r, err := demo.Run(ctx, demo.Options{Program: *program, Lab: *name, Keep: *keep, Progress: stderr})
-	switch {
-	case errors.Is(err, context.Canceled):
-		fmt.Fprintln(stderr, "demo: interrupted; nothing of it is left")
-		return exitFailed
-	case err != nil:
-		fmt.Fprintln(stderr, "demo:", err)
+	if err != nil {
+		complain(stderr, err, ctx.Err() != nil)
 		return exitFailed
 	}
 	if err := show(stdout, r, *program, *asJSON); err != nil {
@@ -64,6 +60,15 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	return 0
+}
+
+// complain says why there is no report.
+func complain(w io.Writer, err error, interrupted bool) {
+	if interrupted && !errors.Is(err, demo.ErrLeft) {
+		fmt.Fprintln(w, "demo: interrupted; nothing of it is left")
+		return
+	}
+	fmt.Fprintln(w, "demo:", err)
 }
 
 // show prints the report and, for a lab that was kept, what to try.
