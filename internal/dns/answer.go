@@ -1,0 +1,245 @@
+package dns
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// answer is an upstream's answer, checked and made ready to be sent many times.
+// It never changes once it is made.
+type answer struct {
+	msg   []byte       // without its OPT record
+	opt   []byte       // the options of its OPT record that may be passed on
+	edns  bool         // it had an OPT record
+	ttls  []uint16     // offsets of all TTLs in msg
+	addrs []netip.Addr // what clients may connect to because of it
+	ttl   uint32       // seconds that the whole may be kept
+	rcode int          // with the upper bits of the OPT record
+	ipv6  bool         // holds AAAA or SVCB records
+}
+
+// Options of EDNS that belong to one hop: ECS, COOKIE, keepalive, padding.
+var hopOptions = []uint16{8, 10, 11, 12}
+
+// maxAddresses bounds what one answer can teach; a message of 64 KiB would
+// hold 4,000.
+const maxAddresses = 256
+
+var (
+	errMismatch  = errors.New("the answer is not for this question")
+	errTruncated = errors.New("the answer is truncated")
+)
+
+// parseAnswer checks that msg answers query, a message of ours with one
+// question, and reads it. With exactCase the question's letters must come back
+// as they were sent (0x20). The result keeps msg.
+func parseAnswer(msg, query []byte, exactCase bool) (*answer, error) {
+	end, err := matches(msg, query, exactCase)
+	if err != nil {
+		return nil, err
+	}
+	if binary.BigEndian.Uint16(msg[2:])&flagTC != 0 {
+		return nil, errTruncated
+	}
+	a := &answer{rcode: int(msg[3] & maskRcode)}
+	opt, size, err := a.read(msg)
+	if err != nil {
+		return nil, fmt.Errorf("read answer: %w", err)
+	}
+	a.msg = msg[:size:size]
+	if opt.end > 0 {
+		if err := a.splitOPT(opt); err != nil {
+			return nil, fmt.Errorf("read answer: %w", err)
+		}
+	}
+	a.ttl = a.lifetime(Type(binary.BigEndian.Uint16(msg[end-4:])))
+	return a, nil
+}
+
+// matches compares header and question with the query's and gives the end of
+// the question.
+func matches(msg, query []byte, exactCase bool) (int, error) {
+	if len(msg) < headerLen {
+		return 0, errShort
+	}
+	flags := binary.BigEndian.Uint16(msg[2:])
+	if flags&flagQR == 0 || flags&maskOpcode != 0 || msg[0] != query[0] || msg[1] != query[1] ||
+		binary.BigEndian.Uint16(msg[4:]) != 1 {
+		return 0, errMismatch
+	}
+	end, err := skipName(query, headerLen)
+	if err != nil {
+		return 0, err
+	}
+	if end += 4; len(msg) < end {
+		return 0, errMismatch
+	}
+	if !slices.EqualFunc(msg[headerLen:end-4], query[headerLen:end-4], func(a, b byte) bool {
+		return a == b || !exactCase && foldCase(a) == foldCase(b)
+	}) || string(msg[end-4:end]) != string(query[end-4:end]) {
+		return 0, errMismatch
+	}
+	return end, nil
+}
+
+func foldCase(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c | 0x20
+	}
+	return c
+}
+
+// read collects TTLs and addresses and gives the OPT record, whose end is 0 where
+// there is none, and the size of the message: msg may hold more.
+func (a *answer) read(msg []byte) (opt record, size int, err error) {
+	w := walk(msg)
+	qtype := questionType(msg)
+	for w.next() {
+		if w.typ == dnsmessage.TypeOPT {
+			if opt.end > 0 || w.section != additionalSection || w.fixed != w.start+1 {
+				return opt, 0, errOPT
+			}
+			opt = w.record
+			continue
+		}
+		a.ttls = append(a.ttls, uint16(w.ttlAt()))
+		a.ipv6 = a.ipv6 || w.typ == dnsmessage.TypeAAAA || isSVCB(w.typ)
+		// Clients of SVCB use the addresses that come along.
+		if w.section == answerSection || w.section == additionalSection && isSVCB(qtype) {
+			a.addrs = appendAddresses(a.addrs, msg, w.record)
+		}
+	}
+	a.ttls, a.addrs = slices.Clip(a.ttls), slices.Clip(a.addrs)
+	return opt, w.at, w.err
+}
+
+func questionType(msg []byte) Type {
+	end, err := skipName(msg, headerLen)
+	if err != nil || end+2 > len(msg) {
+		return 0
+	}
+	return Type(binary.BigEndian.Uint16(msg[end:]))
+}
+
+func appendAddresses(dst []netip.Addr, msg []byte, r record) []netip.Addr {
+	if r.class != classINET || len(dst) >= maxAddresses {
+		return dst
+	}
+	data := msg[r.data:r.end]
+	switch {
+	case r.typ == dnsmessage.TypeA && len(data) == 4, r.typ == dnsmessage.TypeAAAA && len(data) == 16:
+		return appendAddrs(dst, data, len(data))
+	case isSVCB(r.typ):
+		return appendHints(dst, data)
+	}
+	return dst
+}
+
+// splitOPT takes the OPT record out of the message. Nothing points into one, and
+// it is the last one but for odd servers.
+func (a *answer) splitOPT(opt record) error {
+	msg := a.msg
+	a.edns = true
+	a.rcode |= int(binary.BigEndian.Uint32(msg[opt.ttlAt():])>>extendedRcode) << 4
+	a.opt = passOptions(msg[opt.data:opt.end])
+	if opt.end == len(msg) {
+		a.msg = msg[:opt.start:opt.start]
+		binary.BigEndian.PutUint16(msg[10:], binary.BigEndian.Uint16(msg[10:])-1)
+		return nil
+	}
+	out, err := rewrite(msg, func(r record) ([]byte, bool) { return nil, r.typ != dnsmessage.TypeOPT })
+	if err != nil {
+		return err
+	}
+	again := answer{msg: out}
+	if _, _, err := again.read(out); err != nil {
+		return err
+	}
+	a.msg, a.ttls = again.msg, again.ttls
+	return nil
+}
+
+// passOptions are the options that a client may see, in wire form.
+func passOptions(b []byte) []byte {
+	var out []byte
+	for len(b) >= 4 {
+		end := 4 + int(binary.BigEndian.Uint16(b[2:]))
+		if end > len(b) {
+			return out
+		}
+		if !slices.Contains(hopOptions, binary.BigEndian.Uint16(b)) {
+			out = append(out, b[:end]...)
+		}
+		b = b[end:]
+	}
+	return out
+}
+
+// lifetime is how long the answer holds, in seconds: the smallest TTL of the
+// answer section, or what the SOA record says where the answer is negative
+// (RFC 2308 5); 0 where it must not be kept.
+func (a *answer) lifetime(qtype Type) uint32 {
+	if a.rcode != rcodeSuccess && a.rcode != rcodeName {
+		return 0
+	}
+	const none = ^uint32(0)
+	ttl, negative, found := none, none, false
+	for w := walk(a.msg); w.next(); {
+		switch {
+		case w.section == answerSection:
+			ttl = min(ttl, w.ttl)
+			found = found || w.typ == qtype || qtype == dnsmessage.TypeALL
+		case w.section == authoritySection && w.typ == dnsmessage.TypeSOA && w.end-w.data >= 22:
+			negative = min(w.ttl, binary.BigEndian.Uint32(a.msg[w.end-4:]))
+		}
+	}
+	switch {
+	case found && a.rcode == rcodeSuccess:
+		return ttl
+	case negative == none:
+		return 0
+	}
+	return min(ttl, negative)
+}
+
+// withoutIPv6 is the answer for clients that must not use IPv6: AAAA records
+// and hints are gone, and so are their signatures and the claim that all of it
+// was authenticated.
+func (a *answer) withoutIPv6() (*answer, error) {
+	if !a.ipv6 {
+		return a, nil
+	}
+	msg, err := rewrite(a.msg, func(r record) ([]byte, bool) {
+		data := a.msg[r.data:r.end]
+		switch {
+		case r.typ == dnsmessage.TypeAAAA:
+			return nil, false
+		case r.typ == typeRRSIG && len(data) >= 2:
+			covered := Type(binary.BigEndian.Uint16(data))
+			return nil, covered != dnsmessage.TypeAAAA && !isSVCB(covered)
+		case isSVCB(r.typ):
+			short, err := withoutIPv6Hint(data)
+			if len(short) == len(data) {
+				short = nil
+			}
+			return short, err == nil // a malformed record helps nobody
+		}
+		return nil, true
+	})
+	if err != nil {
+		return nil, fmt.Errorf("filter answer: %w", err)
+	}
+	out := &answer{opt: a.opt, edns: a.edns, rcode: a.rcode, ttl: a.ttl, msg: msg}
+	if _, _, err := out.read(msg); err != nil {
+		return nil, fmt.Errorf("filter answer: %w", err)
+	}
+	if len(msg) != len(a.msg) {
+		msg[3] &^= flagAD
+	}
+	return out, nil
+}
