@@ -53,15 +53,26 @@ func (c *clsact) attach(a attachment, p *ebpf.Program) error {
 }
 
 func (c *clsact) addQdisc(ifindex int) error {
+	l, err := netlink.LinkByIndex(ifindex)
+	if err != nil {
+		return err
+	}
 	q := &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
 		LinkIndex: ifindex, Parent: netlink.HANDLE_CLSACT, Handle: netlink.MakeHandle(0xffff, 0),
 	}}
-	err := netlink.QdiscAdd(q)
+	err = netlink.QdiscAdd(q)
 	if errors.Is(err, syscall.EEXIST) {
 		return nil
 	}
 	if err != nil {
 		return err
+	}
+	// The kernel takes a queue length of 0 for a mistake when a qdisc comes, and
+	// raises it (qdisc_create). clsact has no queue: the device keeps its own.
+	if l.Attrs().TxQLen == 0 {
+		if err := netlink.LinkSetTxQLen(l, 0); err != nil {
+			return fmt.Errorf("keep queue length: %w", err)
+		}
 	}
 	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})
 	if err != nil {

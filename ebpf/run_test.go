@@ -12,19 +12,19 @@ import (
 
 // skb is struct __sk_buff of linux/bpf.h.
 type skb struct {
-	Len, PktType, Mark, QueueMapping, Protocol    uint32
-	VlanPresent, VlanTCI, VlanProto, Priority     uint32
-	IngressIfindex, Ifindex, TCIndex              uint32
-	CB                                            [5]uint32
-	Hash, TCClassid, Data, DataEnd, NapiID        uint32
-	Family, RemoteIP4, LocalIP4                   uint32
-	RemoteIP6, LocalIP6                           [4]uint32
-	RemotePort, LocalPort, DataMeta               uint32
-	FlowKeys, Tstamp                              uint64
-	WireLen, GSOSegs                              uint32
-	SK                                            uint64
-	GSOSize, TstampType                           uint32
-	HWTstamp                                      uint64
+	Len, PktType, Mark, QueueMapping, Protocol uint32
+	VlanPresent, VlanTCI, VlanProto, Priority  uint32
+	IngressIfindex, Ifindex, TCIndex           uint32
+	CB                                         [5]uint32
+	Hash, TCClassid, Data, DataEnd, NapiID     uint32
+	Family, RemoteIP4, LocalIP4                uint32
+	RemoteIP6, LocalIP6                        [4]uint32
+	RemotePort, LocalPort, DataMeta            uint32
+	FlowKeys, Tstamp                           uint64
+	WireLen, GSOSegs                           uint32
+	SK                                         uint64
+	GSOSize, TstampType                        uint32
+	HWTstamp                                   uint64
 }
 
 // verdict is what a tc program returns.

@@ -11,6 +11,8 @@ import (
 const (
 	tunnelA = owned.PathTunnel0
 	tunnelB = owned.PathTunnel0 + 1
+	tunnelC = owned.PathTunnel0 + 2
+	tunnelD = owned.PathTunnel0 + 3
 )
 
 // Who is who in the tests.
@@ -68,10 +70,10 @@ var slots = map[string]Slot{
 	"open":    {Path: tunnelB},
 	"direct":  {Path: owned.PathDirect},
 	"blocked": {Path: owned.PathBlock, Closed: true},
-	"alice":   {Path: tunnelB, Closed: true},
+	"alice":   {Path: tunnelC, Closed: true},
 	"notbob":  {Path: tunnelA, Closed: true},
 	"guests":  {Path: tunnelB, Closed: true},
-	"mac":     {Path: tunnelB, Closed: true},
+	"mac":     {Path: tunnelD, Closed: true},
 }
 
 func (w *world) rules(t testing.TB) *Tables {
