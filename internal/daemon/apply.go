@@ -1,16 +1,15 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"net"
 	"net/netip"
 	"slices"
 
 	"github.com/routerd/routerd/ebpf"
 	"github.com/routerd/routerd/internal/config"
-	"github.com/routerd/routerd/internal/control"
 	"github.com/routerd/routerd/internal/owned"
 	"github.com/routerd/routerd/internal/steer"
 	"github.com/routerd/routerd/internal/tunnel"
@@ -27,107 +26,31 @@ type view struct {
 	choices  map[string]steer.Choice // by name of destination
 	lan, wan []string                // devices
 	problems []string                // of the last apply
+	refused  []string                // why the settings in the file are not in force
 	full     bool                    // an address found no room lately
 	applied  bool                    // the kernel has been in line with settings once
-	// rules are the plan's rules over names as learned entries name them.
-	rules map[ruleKey]steer.NameRule
+	// rules finds the plan's rules over names by the hash that learned entries
+	// name them by: indexes of plan.Names.
+	rules map[uint64]int32
 }
 
-type reloadRequest struct{ answer chan reloadAnswer }
+// extent is how much there is to apply.
+type extent uint8
 
-type reloadAnswer struct {
-	problems []config.Problem
-	err      error
-}
+const (
+	clean      extent = iota
+	pathsOnly         // tunnels have changed: paths, slots, what is exempt
+	everything        // devices too, and what others have in the kernel
+)
 
-// reload reads the settings again. Where they are refused, or cannot be applied,
-// the old ones stay in force.
-func (d *daemon) reload(ctx context.Context) ([]config.Problem, error) {
-	s, problems, err := loadSettings(d.o.ConfigFile)
-	if err != nil {
-		d.events.Add(control.Event{Kind: control.EventFault, To: "settings refused", Reason: err.Error()})
-		return problems, err
-	}
-	old := d.view.settings
-	if err := d.use(ctx, s); err != nil {
-		if back := d.use(ctx, old); back != nil {
-			d.dirty = true
-		}
-		return problems, err
-	}
-	d.events.Add(control.Event{Kind: control.EventConfig, To: "applied", Reason: fmt.Sprintf(
-		"%d destinations, %d names, %d networks, %d tunnels",
-		len(s.plan.Destinations), len(s.plan.Names), len(s.plan.Networks), len(s.specs))})
-	return problems, nil
-}
+// soil notes that something is to be applied.
+func (d *daemon) soil(e extent) { d.dirty = max(d.dirty, e) }
 
-// use makes settings the ones in force.
-func (d *daemon) use(ctx context.Context, s *settings) error {
-	if d.o.LogLevel != nil {
-		d.o.LogLevel.Set(s.cfg.Main.LogLevel)
-	}
-	if !s.cfg.Main.Enabled {
-		d.closeDataPlane()
-		d.set(func(v *view) { *v = view{settings: s, applied: true} })
-		return cleanup(ctx, d.o, d.net)
-	}
-	if err := d.openDataPlane(s); err != nil {
-		return err
-	}
-	before := d.view
-	numbers, err := d.dp.Destinations(destinationNames(s.plan))
-	if err != nil {
-		return err
-	}
-	paths, err := d.dp.Paths(tunnelNames(s), pathLimit(s.cfg.Main.MarkMask))
-	if err != nil {
-		return err
-	}
-	rules := rulesByKey(d.dp, s.plan)
-	d.set(func(v *view) {
-		v.settings, v.numbers, v.paths, v.rules = s, numbers, paths, rules
-		v.tunnels = expected(s.specs, v.tunnels)
-	})
-	// Marks must lead somewhere before there are any, and programs be there
-	// before the tunnels are made, which takes time.
-	if err := d.apply(ctx); err != nil {
-		return err
-	}
-	states, err := d.tunnels.Ensure(ctx, d.resolved(ctx, s.specs))
-	if err != nil {
-		d.log.Error("a tunnel cannot be made", "error", err)
-	}
-	d.set(func(v *view) { v.tunnels = states })
-	d.release(before)
-	return d.apply(ctx)
-}
-
-// expected is what to say of tunnels until they have been made: what is known
-// already, and of new ones that they are on their way.
-func expected(specs []tunnel.Spec, known []tunnel.State) []tunnel.State {
-	out := make([]tunnel.State, len(specs))
-	for i, spec := range specs {
-		out[i] = tunnel.State{Name: spec.Name, Device: spec.Device, Health: tunnel.Connecting, Reason: "the tunnel is being made"}
-		for _, t := range known {
-			if t.Name == spec.Name {
-				out[i] = t
-			}
-		}
-	}
-	return out
-}
-
-// release frees the numbers of tunnels that are gone, and ends their flows.
-func (d *daemon) release(before view) {
-	for name, index := range before.paths {
-		if _, ok := d.view.paths[name]; ok {
-			continue
-		}
-		d.endFlows(context.Background(), func(f ebpf.Flow) bool { return f.Path == index })
-		if err := d.dp.ReleasePath(name); err != nil {
-			d.log.Warn("cannot free a path's number", "error", err)
-		}
-	}
+// fill is what the data plane's maps were filled with.
+type fill struct {
+	exempt []netip.Prefix // sorted
+	wan    []int
+	at     ebpf.Ticks // when all was in the maps
 }
 
 // set changes what the handlers see.
@@ -144,22 +67,6 @@ func (d *daemon) seen() view {
 	return d.view
 }
 
-func destinationNames(p *steer.Plan) []string {
-	out := make([]string, len(p.Destinations))
-	for i, d := range p.Destinations {
-		out[i] = d.Name
-	}
-	return out
-}
-
-func tunnelNames(s *settings) []string {
-	out := make([]string, len(s.specs))
-	for i, t := range s.specs {
-		out[i] = t.Name
-	}
-	return out
-}
-
 // resolved puts devices in the place of netifd networks.
 func (d *daemon) resolved(ctx context.Context, specs []tunnel.Spec) []tunnel.Spec {
 	out := slices.Clone(specs)
@@ -174,19 +81,18 @@ func (d *daemon) resolved(ctx context.Context, specs []tunnel.Spec) []tunnel.Spe
 	return out
 }
 
-// apply brings the whole kernel state in line with settings, devices and
-// tunnels. It may be called at any time and changes only what differs.
-func (d *daemon) apply(ctx context.Context) error {
-	if !d.view.settings.cfg.Main.Enabled {
+// apply brings the kernel's state in line with settings, devices and tunnels. It
+// may be called at any time and changes only what differs. A change of tunnels
+// alone looks at no device and at no name.
+func (d *daemon) apply(ctx context.Context, e extent) error {
+	s := d.view.settings
+	if !s.cfg.Main.Enabled {
 		return nil
 	}
-	s := d.view.settings
-	lan, problems := devices(ctx, "lan", s.cfg.Main.LAN)
-	wan, wanProblems := d.wanDevices(ctx)
-	problems = append(problems, wanProblems...)
+	if e == everything {
+		d.survey(ctx, s)
+	}
 	choices := d.choose(s.plan)
-	d.set(func(v *view) { v.lan, v.wan = lan, wan })
-
 	reached, err := d.net.Apply(ctx, d.desired(s, choices))
 	if err != nil {
 		return fmt.Errorf("apply network state: %w", err)
@@ -194,21 +100,67 @@ func (d *daemon) apply(ctx context.Context) error {
 	if len(reached.Changes) > 0 {
 		d.log.Debug("network state changed", "changes", reached.Changes)
 	}
-	problems = append(problems, reached.Warnings...)
-	if err := d.dp.SetTables(d.tables(s, choices)); err != nil {
+	if err := d.fillMaps(s, choices); err != nil {
 		return fmt.Errorf("fill maps: %w", err)
 	}
-	if err := d.dp.Attach(lan, wan, s.cfg.Main.OwnTraffic); err != nil {
-		return fmt.Errorf("attach programs: %w", err)
-	}
-	if collisions, err := d.net.Collisions(s.cfg.Main.MarkMask); err == nil {
-		for _, c := range collisions {
-			problems = append(problems, c.Text)
+	if e == everything {
+		if err := d.dp.Attach(d.view.lan, d.view.wan, s.cfg.Main.OwnTraffic); err != nil {
+			return fmt.Errorf("attach programs: %w", err)
 		}
 	}
-	d.tellProblems(problems)
+	d.tellProblems(slices.Concat(d.surveyed, reached.Warnings))
 	d.moved(ctx, choices)
 	d.set(func(v *view) { v.applied = true })
+	return nil
+}
+
+// survey finds the devices, makes tunnels again whose devices have other names
+// now, and notes what is not as it should be.
+func (d *daemon) survey(ctx context.Context, s *settings) {
+	lan, problems := devices(ctx, "lan", s.cfg.Main.LAN)
+	wan, wanProblems := d.wanDevices(ctx)
+	problems = append(problems, wanProblems...)
+	d.set(func(v *view) { v.lan, v.wan = lan, wan })
+	collisions, err := d.net.Collisions(s.cfg.Main.MarkMask)
+	if err != nil {
+		d.warn("look for other users of marks and tables", err)
+	}
+	for _, c := range collisions {
+		problems = append(problems, c.Text)
+	}
+	d.surveyed = problems
+	specs := d.resolved(ctx, s.specs)
+	moved := func(a, b tunnel.Spec) bool { return a.Name == b.Name && a.Device == b.Device }
+	// Before the first time they are made, use does it.
+	if d.ensured != nil && !d.unmet && !slices.EqualFunc(specs, d.ensured, moved) {
+		d.ensureTunnels(ctx, specs)
+	}
+}
+
+// fillMaps makes the data plane's maps say what there is. Names, networks and
+// clients change with the settings only.
+func (d *daemon) fillMaps(s *settings, choices map[string]steer.Choice) error {
+	exempt, wan, slots := d.exempt(s), wanIndexes(d.view.wan), d.slots(s.plan, choices)
+	if d.filled == nil {
+		t := d.tables(s)
+		t.Slots, t.Exempt, t.WAN = slots, exempt, wan
+		if err := d.dp.SetTables(t); err != nil {
+			return err
+		}
+		d.filled = &fill{exempt: exempt, wan: wan, at: ebpf.Now()}
+		return nil
+	}
+	if !slices.Equal(exempt, d.filled.exempt) || !slices.Equal(wan, d.filled.wan) {
+		if err := d.dp.SetSurroundings(exempt, wan); err != nil {
+			return err
+		}
+		d.filled.exempt, d.filled.wan = exempt, wan
+	}
+	for n, slot := range slots {
+		if err := d.dp.SetSlot(n, slot); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -261,7 +213,7 @@ func (d *daemon) desired(s *settings, choices map[string]steer.Choice) netcfg.De
 		out.Paths = append(out.Paths, tunnelPath(spec, states[spec.Name], d.view.paths[spec.Name]))
 	}
 	if s.cfg.Main.OwnTraffic {
-		out.Own = d.ownRoutes(s, choices)
+		out.Own = d.ownRoutes(s.plan, choices)
 	}
 	return out
 }
@@ -282,15 +234,25 @@ func tunnelPath(spec tunnel.Spec, t tunnel.State, index owned.PathIndex) netcfg.
 	return p
 }
 
-// tables are the data plane's maps for the present choices.
-func (d *daemon) tables(s *settings, choices map[string]steer.Choice) *ebpf.Tables {
-	p := s.plan
-	t := &ebpf.Tables{Slots: map[ebpf.Destination]ebpf.Slot{}, Exempt: d.exempt(s), Own: s.cfg.Main.OwnTraffic}
+// slots are where destinations go now.
+func (d *daemon) slots(p *steer.Plan, choices map[string]steer.Choice) map[ebpf.Destination]ebpf.Slot {
+	out := make(map[ebpf.Destination]ebpf.Slot, len(p.Destinations))
 	for i := range p.Destinations {
 		dest := &p.Destinations[i]
-		c := choices[dest.Name]
-		t.Slots[d.view.numbers[dest.Name]] = ebpf.Slot{Path: d.pathIndex(c.Path), Closed: dest.Closed()}
-		t.TrackDirect = t.TrackDirect || c.Path == steer.PathDirect
+		out[d.view.numbers[dest.Name]] = ebpf.Slot{Path: d.pathIndex(choices[dest.Name].Path), Closed: dest.Closed()}
+	}
+	return out
+}
+
+// tables are what the settings say of the data plane's maps.
+func (d *daemon) tables(s *settings) *ebpf.Tables {
+	p := s.plan
+	t := &ebpf.Tables{
+		Own:   s.cfg.Main.OwnTraffic,
+		Names: make([]ebpf.NameRule, 0, len(p.Names)), Networks: make([]ebpf.NetworkRule, 0, len(p.Networks)),
+	}
+	for i := range p.Destinations {
+		t.TrackDirect = t.TrackDirect || p.Destinations[i].MayGoDirect()
 	}
 	for _, r := range p.Names {
 		t.Names = append(t.Names, ebpf.NameRule{Name: r.Name, Full: d.chain(p, r.Full), Suffix: d.chain(p, r.Suffix)})
@@ -301,12 +263,17 @@ func (d *daemon) tables(s *settings, choices map[string]steer.Choice) *ebpf.Tabl
 	for _, r := range p.Clients {
 		t.Clients = append(t.Clients, ebpf.ClientRule{Prefix: r.Prefix, MAC: r.MAC, Include: r.Include, Exclude: r.Exclude})
 	}
-	for _, name := range d.view.wan {
+	return t
+}
+
+func wanIndexes(names []string) []int {
+	var out []int
+	for _, name := range names {
 		if i, err := net.InterfaceByName(name); err == nil {
-			t.WAN = append(t.WAN, i.Index)
+			out = append(out, i.Index)
 		}
 	}
-	return t
+	return out
 }
 
 func (d *daemon) chain(p *steer.Plan, c steer.Chain) ebpf.Chain {
@@ -332,28 +299,34 @@ func pathIndex(v *view, path string) owned.PathIndex {
 	return v.paths[path]
 }
 
-// exempt lists what is never learned.
+// exempt lists what is never learned, in order.
 func (d *daemon) exempt(s *settings) []netip.Prefix {
-	set := map[netip.Prefix]struct{}{}
-	for _, p := range steer.Reserved() {
-		set[p] = struct{}{}
-	}
+	out := steer.Reserved()
 	addrs, nets, err := d.net.OwnAddresses()
-	if err != nil {
-		d.log.Warn("cannot list own addresses", "error", err)
-	}
+	d.warn("list own addresses", err)
 	for _, p := range nets {
-		set[p.Masked()] = struct{}{}
+		out = append(out, p.Masked())
 	}
+	single := func(a netip.Addr) { out = append(out, netip.PrefixFrom(a.WithZone("").Unmap(), a.Unmap().BitLen())) }
 	for _, a := range addrs {
-		set[netip.PrefixFrom(a.WithZone(""), a.BitLen())] = struct{}{}
+		single(a)
 	}
 	for _, t := range d.view.tunnels {
 		for _, e := range t.Endpoints {
-			set[netip.PrefixFrom(e.Addr().WithZone(""), e.Addr().BitLen())] = struct{}{}
+			single(e.Addr())
+		}
+	}
+	for _, spec := range s.specs {
+		for _, p := range spec.Settings.Peers {
+			if e, ok := p.Endpoint.Addr(); ok {
+				single(e.Addr())
+			}
 		}
 	}
 	// A default route's own network would exempt everything.
-	maps.DeleteFunc(set, func(p netip.Prefix, _ struct{}) bool { return p.Bits() == 0 })
-	return slices.Collect(maps.Keys(set))
+	out = slices.DeleteFunc(out, func(p netip.Prefix) bool { return p.Bits() == 0 })
+	slices.SortFunc(out, func(a, b netip.Prefix) int {
+		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+	})
+	return slices.Compact(out)
 }

@@ -6,15 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
-	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/routerd/routerd/ebpf"
-	"github.com/routerd/routerd/internal/config"
 	"github.com/routerd/routerd/internal/control"
-	"github.com/routerd/routerd/internal/owned"
 	"github.com/routerd/routerd/internal/tunnel"
 	"github.com/routerd/routerd/netcfg"
 )
@@ -42,6 +41,8 @@ const (
 
 // Run is the daemon. It returns when ctx ends, leaving the kernel state in
 // place for the next process, or with the error that stops it from working.
+// Settings that are refused do not: it goes on with a copy of the last ones that
+// were not, or waits for better ones.
 func Run(ctx context.Context, o Options) error {
 	// Holding the socket makes this the only daemon on its state.
 	ln, err := control.Listen(o.Socket)
@@ -49,37 +50,26 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer ln.Close()
-	if err := os.MkdirAll(o.StateDir, 0o700); err != nil {
-		return fmt.Errorf("make state directory: %w", err)
-	}
 	d, err := newDaemon(o)
 	if err != nil {
 		return err
 	}
 	defer d.close()
-	s, problems, err := loadSettings(o.ConfigFile)
-	if err != nil {
-		return settingsError(problems, err)
-	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	served := make(chan error, 1)
-	go func() { served <- control.ServeOn(ctx, ln, d.handlers(), o.Log) }() // ends with ctx
-	if err := d.start(ctx, s); err != nil {
-		return err
+	go func() { // ends with ctx
+		defer close(served)
+		served <- control.ServeOn(ctx, ln, d.handlers(), o.Log)
+	}()
+	if err = d.start(ctx); err == nil {
+		err = d.loop(ctx, served)
 	}
-	err = d.loop(ctx, served)
+	if ctx.Err() != nil {
+		err = nil // what was under way was cut short
+	}
 	stop()
 	return errors.Join(err, <-served)
-}
-
-// settingsError tells every problem, since there is nobody else to ask yet.
-func settingsError(problems []config.Problem, err error) error {
-	errs := []error{err}
-	for _, p := range problems {
-		errs = append(errs, errors.New(p.String()))
-	}
-	return errors.Join(errs...)
 }
 
 // daemon is the running daemon. The loop's goroutine owns what is not said to be
@@ -97,11 +87,26 @@ type daemon struct {
 	learned chan ebpf.Event
 	changed <-chan struct{} // of netcfg.Watch
 
-	dp       *ebpf.DataPlane
-	reader   *reader
-	dirty    bool      // something is to be applied
-	retry    time.Time // when to apply again after a failure
-	lastFull time.Time // when a full map was last told
+	target   *settings     // what the daemon brings about; nil: the settings are refused
+	unmet    bool          // target has not been brought about whole
+	dirty    extent        // what is to be applied
+	retry    time.Time     // nothing is applied before
+	filled   *fill         // nil: the maps are to be filled anew
+	ensured  []tunnel.Spec // what the tunnels were last made from; nil: nothing
+	surveyed []string      // problems that the last survey found
+	down     map[string]bool
+	limits   *limiter
+
+	lastRoom, lastCatchUp time.Time
+	lost                  uint64        // events that were lost, of which catchUp knows
+	dropped               atomic.Uint64 // events that the reader could not pass on
+
+	// planeMu is held by handlers while they use dp, and by the loop while it
+	// closes it. The loop alone writes what it guards, and reads it without.
+	planeMu sync.RWMutex
+	dp      *ebpf.DataPlane
+	reader  *reader
+	opened  planeOptions // of dp
 
 	mu   sync.RWMutex
 	view view // guarded by mu: what the handlers see
@@ -116,7 +121,8 @@ func newDaemon(o Options) (*daemon, error) {
 		o: o, log: o.Log, net: n,
 		tunnels: tunnel.NewManager(o.Log, tunnel.ManagerOptions{StateDir: o.StateDir}),
 		events:  control.NewEventLog(time.Now), names: newNames(), started: time.Now(),
-		reloads: make(chan reloadRequest), learned: make(chan ebpf.Event, 256),
+		reloads: make(chan reloadRequest), learned: make(chan ebpf.Event, learnedMax),
+		limits: newLimiter(time.Now),
 	}, nil
 }
 
@@ -129,18 +135,31 @@ func (d *daemon) close() {
 // start applies the first settings. Rules, tables and the programs come before
 // the tunnels: a listed address is shut off until its tunnel is there, not let
 // out by the WAN.
-func (d *daemon) start(ctx context.Context, s *settings) error {
+func (d *daemon) start(ctx context.Context) error {
 	changed, err := d.net.Watch(ctx)
 	if err != nil {
 		return fmt.Errorf("watch the network: %w", err)
 	}
 	d.changed = changed
-	if err := d.use(ctx, s); err != nil {
-		return err
+	s, problems, err := loadSettings(d.o.ConfigFile)
+	if err == nil {
+		if err := d.pursue(ctx, s); err != nil {
+			return err
+		}
+		d.inForce(s)
+		return nil
 	}
-	d.log.Info("steering", "destinations", len(s.plan.Destinations), "names", len(s.plan.Names),
-		"networks", len(s.plan.Networks), "tunnels", len(s.specs))
-	return nil
+	s, _, goodErr := loadSettings(goodPath(d.o.StateDir))
+	if errors.Is(err, fs.ErrNotExist) && goodErr != nil {
+		return err // nothing to wait for: the wrong file was named
+	}
+	d.refuse(problems, err)
+	if goodErr != nil {
+		d.log.Error("nothing is changed until the settings are mended: `routerd validate`, then `routerd reload`")
+		return nil
+	}
+	d.log.Warn("going on with the last good settings, until these are mended and reloaded")
+	return d.pursue(ctx, s)
 }
 
 // loop does one thing at a time until ctx ends.
@@ -155,40 +174,77 @@ func (d *daemon) loop(ctx context.Context, served <-chan error) error {
 		case err := <-served:
 			return err
 		case <-d.o.Reload:
-			if problems, err := d.reload(ctx); err != nil {
-				d.log.Error("settings refused, the old ones stay", "error", err, "problems", len(problems))
-			}
+			_, err := d.reload(ctx)
+			d.warn("reload", err)
 		case r := <-d.reloads:
 			problems, err := d.reload(ctx)
 			r.answer <- reloadAnswer{problems, err}
 		case ev := <-d.learned:
-			d.learn(ctx, ev)
+			d.learn(ctx, d.waiting(ev))
 		case <-d.changed:
-			d.dirty = true
+			d.networkChanged()
 		case <-tick.C:
 			d.refreshTunnels(ctx)
+			d.catchUp(ctx)
 			if time.Since(lastExpire) > expireTime {
 				lastExpire = time.Now()
 				d.expire(ctx)
+				d.loadAgain(ctx)
 			}
 		}
 		d.applyIfDirty(ctx)
 	}
 }
 
+// networkChanged has everything applied; what failed before may work now.
+func (d *daemon) networkChanged() {
+	d.soil(everything)
+	if soon := time.Now().Add(tickTime); d.retry.After(soon) {
+		d.retry = soon
+	}
+}
+
+// loadAgain looks whether settings that were refused at the start are good now:
+// a file that they name may have come with a device that was mounted late.
+func (d *daemon) loadAgain(ctx context.Context) {
+	if d.target != nil {
+		return
+	}
+	s, _, err := loadSettings(d.o.ConfigFile)
+	if err != nil {
+		return // it has been told
+	}
+	if err := d.change(ctx, s); err != nil {
+		d.warn("apply settings", err)
+		return
+	}
+	d.inForce(s)
+}
+
 // applyIfDirty brings the kernel in line, and tries again later where it cannot.
 func (d *daemon) applyIfDirty(ctx context.Context) {
-	if !d.dirty || time.Now().Before(d.retry) || d.view.settings == nil {
+	if d.target == nil || d.dirty == clean && !d.unmet || time.Now().Before(d.retry) {
 		return
 	}
-	if err := d.apply(ctx); err != nil {
-		d.log.Error("cannot apply, will try again", "error", err, "after", retryTime)
-		d.retry = time.Now().Add(retryTime)
+	var err error
+	if d.unmet {
+		if err = d.pursue(ctx, d.target); err == nil {
+			d.inForce(d.target)
+		}
+	} else if err = d.apply(ctx, d.dirty); err == nil {
+		d.dirty = clean
+	}
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	d.retryIn(retryTime)
+	if held, ok := d.limits.allow("apply: " + err.Error()); ok {
+		d.log.Error("cannot apply, will try again", "error", err, "after", retryTime, "more", held)
 		d.fault("apply settings", err.Error())
-		return
 	}
-	d.dirty = false
 }
+
+func (d *daemon) retryIn(wait time.Duration) { d.retry = time.Now().Add(wait) }
 
 // fault tells people of something that is wrong.
 func (d *daemon) fault(what, reason string) {
@@ -205,10 +261,11 @@ func Cleanup(ctx context.Context, o Options) error {
 	if err == nil {
 		defer ln.Close()
 	}
-	return cleanup(ctx, o, nil)
+	return cleanup(ctx, o, nil, nil)
 }
 
-func cleanup(ctx context.Context, o Options, n *netcfg.Net) error {
+// cleanup removes everything; a daemon that runs on gives what it has open.
+func cleanup(ctx context.Context, o Options, n *netcfg.Net, m *tunnel.Manager) error {
 	var errs []error
 	// The programs first: what they mark finds its path until they are gone.
 	errs = append(errs, ebpf.Remove(o.BPFDir))
@@ -221,23 +278,9 @@ func cleanup(ctx context.Context, o Options, n *netcfg.Net) error {
 	if n != nil {
 		errs = append(errs, n.Cleanup(ctx))
 	}
-	m := tunnel.NewManager(o.Log, tunnel.ManagerOptions{StateDir: o.StateDir})
-	defer m.Close()
-	errs = append(errs, m.Cleanup(ctx))
-	if o.StateDir != "" && o.StateDir != "/" {
-		errs = append(errs, removeState(o.StateDir))
+	if m == nil {
+		m = tunnel.NewManager(o.Log, tunnel.ManagerOptions{StateDir: o.StateDir})
+		defer m.Close()
 	}
-	return errors.Join(errs...)
-}
-
-func removeState(dir string) error {
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("remove state directory: %w", err)
-	}
-	return nil
-}
-
-// pathLimit is the first path index that a mask cannot hold.
-func pathLimit(m owned.Mask) owned.PathIndex {
-	return owned.PathTunnel0 + owned.PathIndex(m.Tunnels())
+	return errors.Join(append(errs, m.Cleanup(ctx), removeState(o.StateDir))...)
 }

@@ -1,10 +1,14 @@
 package daemon
 
 import (
+	"context"
+	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/routerd/routerd/ebpf"
+	"github.com/routerd/routerd/internal/control"
 )
 
 // drainTime is how long an address of a removed rule stays for its old flows
@@ -76,6 +80,111 @@ func stale(now ebpf.Ticks, flows []ebpf.Flow) []ebpf.Flow {
 		}
 	}
 	return out
+}
+
+// snapshot is what the data plane has learned, read at one time.
+type snapshot struct{ addresses, grants []ebpf.Known }
+
+func (d *daemon) snapshot() (snapshot, error) {
+	addresses, err := d.dp.Addresses()
+	if err != nil {
+		return snapshot{}, err
+	}
+	grants, err := d.dp.Grants()
+	return snapshot{addresses, grants}, err
+}
+
+// expire forgets what is over: learned entries, flows, numbers.
+func (d *daemon) expire(ctx context.Context) {
+	if d.dp == nil || d.view.settings == nil {
+		return
+	}
+	known, err := d.snapshot()
+	if err != nil {
+		d.warn("expire addresses", err)
+		return
+	}
+	limit := d.opened.maxAddresses
+	gone, err := d.dp.ForgetUnused(expired(ebpf.Now(), known.addresses, known.grants, limit))
+	d.warn("expire addresses", err)
+	addresses, grants := len(known.addresses), len(known.grants)
+	var own []netip.Addr
+	for _, k := range gone {
+		switch k.Client {
+		case 0:
+			addresses--
+		case ebpf.ClientSelf:
+			own = append(own, k.Addr)
+			grants--
+		default:
+			grants--
+		}
+	}
+	d.forgetOwn(ctx, own)
+	d.names.keep(known.addresses, gone)
+	d.tellRoom(max(addresses, grants), limit)
+	d.checkTargets(known)
+	d.expireFlows()
+	d.freeDestinations(d.view.settings)
+}
+
+// tellRoom takes note that a map which was full has room again.
+func (d *daemon) tellRoom(used, limit int) {
+	if !d.view.full || used >= limit*9/10 {
+		return
+	}
+	d.set(func(v *view) { v.full = false })
+	d.log.Info("address map has room again", "used", used, "max_addresses", limit)
+	d.events.Add(control.Event{Kind: control.EventFault, From: "address map full", To: "address map has room again"})
+}
+
+// checkTargets has the maps brought in line where an entry was learned by a rule
+// that went away at the same moment: SetTables could not see it yet.
+func (d *daemon) checkTargets(known snapshot) {
+	strange := func(k ebpf.Known) bool {
+		_, _, ok := d.view.rule(ruleKey{k.Rule, k.Full})
+		return !ok && !k.Draining
+	}
+	if slices.ContainsFunc(known.addresses, strange) || slices.ContainsFunc(known.grants, strange) {
+		d.filled = nil
+		d.soil(pathsOnly)
+	}
+}
+
+func (d *daemon) expireFlows() {
+	flows, err := d.dp.Flows()
+	if err == nil {
+		err = d.dp.ForgetFlows(stale(ebpf.Now(), flows))
+	}
+	d.warn("expire flows", err)
+}
+
+// freeDestinations frees the numbers of destinations that are gone, of this
+// process or an earlier one, once no flow holds them. A learned entry does so
+// only while its rule is in force, and then the destination is not gone: one
+// that drains serves the flows it has, which hold their destination themselves.
+func (d *daemon) freeDestinations(s *settings) {
+	// Entries that SetTables has not brought in line may name any number.
+	if d.filled == nil {
+		return
+	}
+	gone, err := d.dp.GoneDestinations(destinationNames(s.plan))
+	if err != nil || len(gone) == 0 {
+		d.warn("find the numbers of destinations that are gone", err)
+		return
+	}
+	flows, err := d.dp.Flows()
+	if err != nil {
+		d.warn("list flows", err)
+		return
+	}
+	var errs []error
+	for _, n := range gone {
+		if !slices.ContainsFunc(flows, func(f ebpf.Flow) bool { return f.Destination == n }) {
+			errs = append(errs, d.dp.FreeDestination(n))
+		}
+	}
+	d.warn("free a destination's number", errors.Join(errs...))
 }
 
 // IANA protocol numbers.

@@ -2,10 +2,8 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"time"
 
 	"github.com/routerd/routerd/ebpf"
@@ -14,90 +12,75 @@ import (
 	"github.com/routerd/routerd/netcfg"
 )
 
-// fullEvery bounds how often a full map is told.
-const fullEvery = time.Minute
+const (
+	// learnedMax is how many events wait for the loop, and how many it takes at
+	// once: a second of a busy network, or of a loop that makes a tunnel.
+	learnedMax = 1024
+	// fullEvery bounds how often room is made in a full map.
+	fullEvery = 5 * time.Second
+	// catchUpTime is how often the loop looks whether events were lost.
+	catchUpTime = 5 * time.Second
+)
 
-// reader passes the data plane's events to the loop.
-type reader struct {
-	events *ebpf.Events
-	done   chan struct{} // closed when its goroutine has ended
-}
-
-// openDataPlane opens the data plane, or opens it anew where an option that it
-// is made with has changed.
-func (d *daemon) openDataPlane(s *settings) error {
-	m := s.cfg.Main
-	if old := d.view.settings; d.dp != nil && old != nil {
-		if old.cfg.Main.MarkMask == m.MarkMask && old.cfg.Main.MaxAddresses == m.MaxAddresses {
-			return nil
-		}
-	}
-	d.closeDataPlane()
-	dp, err := ebpf.Open(ebpf.Options{Dir: d.o.BPFDir, Mask: m.MarkMask, MaxAddresses: m.MaxAddresses, Log: d.log})
-	if err != nil {
-		return fmt.Errorf("open data plane: %w", err)
-	}
-	events, err := dp.Events()
-	if err != nil {
-		return errors.Join(err, dp.Close())
-	}
-	r := &reader{events: events, done: make(chan struct{})}
-	go d.read(r) // ends when r.events is closed
-	d.set(func(*view) { d.dp = dp })
-	d.reader = r
-	return nil
-}
-
-func (d *daemon) closeDataPlane() {
-	if d.dp == nil {
-		return
-	}
-	d.warn("close ring of events", d.reader.events.Close())
-	<-d.reader.done
-	dp := d.dp
-	d.set(func(*view) { d.dp = nil })
-	d.warn("close data plane", dp.Close())
-}
-
-// read runs in a goroutine of its own. When the loop is behind, events are
-// dropped: they only inform, and expire makes up for them.
-func (d *daemon) read(r *reader) {
-	defer close(r.done)
-	for {
-		ev, err := r.events.Next()
-		if errors.Is(err, os.ErrClosed) {
-			return
-		}
-		if err != nil {
-			d.log.Warn("cannot read events", "error", err)
-			return
-		}
-		d.names.add(ev.Name, ev.Addrs)
+// waiting takes what has been learned up to now, without waiting for more.
+func (d *daemon) waiting(first ebpf.Event) []ebpf.Event {
+	out := []ebpf.Event{first}
+	for len(out) < learnedMax {
 		select {
-		case d.learned <- ev:
+		case ev := <-d.learned:
+			out = append(out, ev)
 		default:
+			return out
 		}
+	}
+	return out
+}
+
+// learn follows up on DNS answers.
+func (d *daemon) learn(ctx context.Context, events []ebpf.Event) {
+	if d.dp == nil || d.view.settings == nil {
+		return
+	}
+	own := map[ebpf.Destination][]netip.Addr{}
+	for _, ev := range events {
+		switch ev.Kind {
+		case ebpf.EventLearned:
+			d.keep(ev)
+			d.collectOwn(own, ev)
+		case ebpf.EventFull:
+			d.keep(ev)
+			d.makeRoom(ctx, ev)
+		case ebpf.EventUnparsed:
+			d.tellUnparsed(ev)
+		}
+	}
+	for number, addrs := range own {
+		d.warn("steer own traffic", d.net.AddOwn(ctx, uint16(number), addrs))
 	}
 }
 
-// learn follows up on one DNS answer.
-func (d *daemon) learn(ctx context.Context, ev ebpf.Event) {
-	if d.dp == nil {
+// keep puts back what an expiry or a change of the maps at the same moment has
+// taken away.
+func (d *daemon) keep(ev ebpf.Event) {
+	if _, _, ok := d.view.rule(ruleKey{ev.Rule, ev.Full}); !ok {
+		return // of settings before these
+	}
+	d.warn("keep learned addresses", d.dp.Ensure(ev))
+	// It may name the rule's target of settings before these.
+	if d.filled != nil && ev.Time <= d.filled.at {
+		d.filled = nil
+		d.soil(pathsOnly)
+	}
+}
+
+func (d *daemon) tellUnparsed(ev ebpf.Event) {
+	_, rule, _ := d.view.rule(ruleKey{ev.Rule, ev.Full})
+	held, ok := d.limits.allow("unparsed " + rule)
+	if !ok {
 		return
 	}
-	switch ev.Kind {
-	case ebpf.EventLearned:
-		d.warn("keep learned addresses", d.dp.Ensure(ev))
-		if ev.Client == ebpf.ClientSelf {
-			d.learnOwn(ctx, ev)
-		}
-	case ebpf.EventFull:
-		d.tellFull(ev)
-		d.expire(ctx)
-	case ebpf.EventUnparsed:
-		d.fault("dns", fmt.Sprintf("an answer for %s could not be read whole, so its addresses are not known%s",
-			ev.Name, withheld(ev)))
-	}
+	d.fault("dns", fmt.Sprintf("an answer for %s could not be read whole, so its addresses are not known%s%s",
+		ev.Name, withheld(ev), others(held)))
 }
 
 func withheld(ev ebpf.Event) string {
@@ -107,54 +90,88 @@ func withheld(ev ebpf.Event) string {
 	return "; the client got it and may use the direct path"
 }
 
-func (d *daemon) tellFull(ev ebpf.Event) {
-	d.set(func(v *view) { v.full = true })
-	if time.Since(d.lastFull) < fullEvery {
-		return
+// others tells of messages that were held back.
+func others(held int) string {
+	if held == 0 {
+		return ""
 	}
-	d.lastFull = time.Now()
-	limit := d.view.settings.cfg.Main.MaxAddresses
-	reason := fmt.Sprintf("the address map is full (%d): addresses of %s found no room%s; raise option max_addresses",
-		limit, ev.Name, withheld(ev))
-	d.log.Error("address map full", "name", ev.Name, "max_addresses", limit, "withheld", ev.Withheld)
-	d.fault("address map full", reason)
+	return fmt.Sprintf(" (and %d more like it)", held)
 }
 
-// learnOwn steers the router's own connections to what the router looked up.
-func (d *daemon) learnOwn(ctx context.Context, ev ebpf.Event) {
-	v := d.view
-	if v.settings == nil || !v.settings.cfg.Main.OwnTraffic {
+// makeRoom sees to a full map.
+func (d *daemon) makeRoom(ctx context.Context, ev ebpf.Event) {
+	d.set(func(v *view) { v.full = true })
+	limit := d.opened.maxAddresses
+	if held, ok := d.limits.allow("full"); ok {
+		reason := fmt.Sprintf("the address map is full (%d): addresses of %s found no room%s%s; raise option max_addresses",
+			limit, ev.Name, withheld(ev), others(held))
+		d.log.Error("address map full", "name", ev.Name, "max_addresses", limit, "withheld", ev.Withheld, "more", held)
+		d.fault("address map full", reason)
+	}
+	if time.Since(d.lastRoom) >= fullEvery {
+		d.lastRoom = time.Now()
+		d.expire(ctx)
+	}
+}
+
+// collectOwn notes what the router itself looked up, by destination.
+func (d *daemon) collectOwn(own map[ebpf.Destination][]netip.Addr, ev ebpf.Event) {
+	if ev.Client != ebpf.ClientSelf || !d.view.settings.cfg.Main.OwnTraffic {
 		return
 	}
-	chain, _, ok := v.settings.plan.Rules.Name(ev.Name)
+	chain, _, ok := d.view.rule(ruleKey{ev.Rule, ev.Full})
 	if !ok {
 		return
 	}
-	i, ok := v.settings.plan.Taker(chain, netip.Addr{}, [6]byte{})
-	if !ok {
+	p := d.view.settings.plan
+	if i, ok := p.Taker(chain, netip.Addr{}, [6]byte{}); ok {
+		number := d.view.numbers[p.Destinations[i].Name]
+		own[number] = append(own[number], ev.Addrs...)
+	}
+}
+
+// catchUp makes up for events that were lost: the router's own addresses are
+// read from the maps.
+func (d *daemon) catchUp(ctx context.Context) {
+	if d.dp == nil || d.view.settings == nil || time.Since(d.lastCatchUp) < catchUpTime {
 		return
 	}
-	number := v.numbers[v.settings.plan.Destinations[i].Name]
-	d.warn("steer own traffic", d.net.AddOwn(ctx, uint16(number), ev.Addrs))
+	d.lastCatchUp = time.Now()
+	stats, err := d.dp.Stats()
+	if err != nil {
+		d.warn("read statistics", err)
+		return
+	}
+	lost := stats.LostEvents + d.dropped.Load()
+	if lost == d.lost {
+		return
+	}
+	d.log.Debug("events were lost", "count", lost-d.lost)
+	d.lost = lost
+	p := d.view.settings.plan
+	if !d.view.settings.cfg.Main.OwnTraffic {
+		return
+	}
+	for i, addrs := range d.ownAddresses(p) {
+		number := d.view.numbers[p.Destinations[i].Name]
+		d.warn("steer own traffic", d.net.AddOwn(ctx, uint16(number), addrs))
+	}
 }
 
 // ownRoutes are the sets for the router's own traffic: networks of the rules,
 // and what the router's own lookups learned.
-func (d *daemon) ownRoutes(s *settings, choices map[string]steer.Choice) []netcfg.OwnRoute {
-	p := s.plan
+func (d *daemon) ownRoutes(p *steer.Plan, choices map[string]steer.Choice) []netcfg.OwnRoute {
 	routes := make([]netcfg.OwnRoute, len(p.Destinations))
 	for i, dest := range p.Destinations {
 		routes[i] = netcfg.OwnRoute{
 			Destination: dest.Name, ID: uint16(d.view.numbers[dest.Name]), Path: d.pathIndex(choices[dest.Name].Path),
 		}
 	}
-	for _, n := range p.Networks {
-		if i, ok := p.Taker(n.Chain, netip.Addr{}, [6]byte{}); ok {
-			routes[i].Prefixes = append(routes[i].Prefixes, n.Prefix)
-		}
+	for i, prefixes := range p.Own {
+		routes[i].Prefixes = prefixes
 	}
-	for number, addrs := range d.ownAddresses(s) {
-		routes[number].Addresses = addrs
+	for i, addrs := range d.ownAddresses(p) {
+		routes[i].Addresses = addrs
 	}
 	out := routes[:0]
 	for _, r := range routes {
@@ -168,10 +185,10 @@ func (d *daemon) ownRoutes(s *settings, choices map[string]steer.Choice) []netcf
 
 // ownAddresses are the addresses known to the router itself, by index of the
 // destination in the plan.
-func (d *daemon) ownAddresses(s *settings) map[int][]netip.Addr {
+func (d *daemon) ownAddresses(p *steer.Plan) map[int][]netip.Addr {
 	grants, err := d.dp.Grants()
 	if err != nil {
-		d.log.Warn("cannot read grants", "error", err)
+		d.warn("read grants", err)
 		return nil
 	}
 	out := map[int][]netip.Addr{}
@@ -179,83 +196,24 @@ func (d *daemon) ownAddresses(s *settings) map[int][]netip.Addr {
 		if g.Client != ebpf.ClientSelf || g.Draining {
 			continue
 		}
-		key := ruleKey{g.Rule, g.Full}
-		if i, ok := s.plan.Taker(key.chain(d.view.rules[key]), netip.Addr{}, [6]byte{}); ok {
+		chain, _, ok := d.view.rule(ruleKey{g.Rule, g.Full})
+		if !ok {
+			continue
+		}
+		if i, ok := p.Taker(chain, netip.Addr{}, [6]byte{}); ok {
 			out[i] = append(out[i], g.Addr)
 		}
 	}
 	return out
 }
 
-// ruleKey names a rule over names as learned entries do.
-type ruleKey struct {
-	hash uint64
-	full bool
-}
-
-// chain is the part of a name's rule that the key is about.
-func (k ruleKey) chain(r steer.NameRule) steer.Chain {
-	if k.full {
-		return r.Full
-	}
-	return r.Suffix
-}
-
-func rulesByKey(dp *ebpf.DataPlane, p *steer.Plan) map[ruleKey]steer.NameRule {
-	out := make(map[ruleKey]steer.NameRule, len(p.Names))
-	for _, r := range p.Names {
-		hash, err := dp.Hash(r.Name)
-		if err != nil {
-			continue // SetTables tells of it
-		}
-		for _, full := range []bool{false, true} {
-			if key := (ruleKey{hash, full}); len(key.chain(r)) > 0 {
-				out[key] = r
-			}
-		}
-	}
-	return out
-}
-
-// expire forgets what is over: learned entries and flows.
-func (d *daemon) expire(ctx context.Context) {
-	if d.dp == nil {
+// forgetOwn takes addresses out of every destination's own set: which one held
+// them does not matter.
+func (d *daemon) forgetOwn(ctx context.Context, addrs []netip.Addr) {
+	if len(addrs) == 0 {
 		return
 	}
-	addresses, err := d.dp.Addresses()
-	if err != nil {
-		d.log.Warn("cannot expire addresses", "error", err)
-		return
-	}
-	grants, err := d.dp.Grants()
-	if err != nil {
-		d.log.Warn("cannot expire addresses", "error", err)
-		return
-	}
-	limit := d.view.settings.cfg.Main.MaxAddresses
-	gone := expired(ebpf.Now(), addresses, grants, limit)
-	d.warn("expire addresses", d.dp.Forget(gone))
-	for _, k := range gone {
-		if k.Client == 0 {
-			d.names.forget(k.Addr)
-		} else if k.Client == ebpf.ClientSelf {
-			d.forgetOwn(ctx, k.Addr)
-		}
-	}
-	if d.view.full && len(grants)-len(gone) < limit*9/10 {
-		d.set(func(v *view) { v.full = false })
-	}
-	flows, err := d.dp.Flows()
-	if err == nil {
-		err = d.dp.ForgetFlows(stale(ebpf.Now(), flows))
-	}
-	d.warn("expire flows", err)
-}
-
-// forgetOwn takes an address out of every destination's own set: which one held
-// it does not matter.
-func (d *daemon) forgetOwn(ctx context.Context, a netip.Addr) {
 	for _, number := range d.view.numbers {
-		d.warn("stop steering own traffic", d.net.RemoveOwn(ctx, uint16(number), []netip.Addr{a}))
+		d.warn("stop steering own traffic", d.net.RemoveOwn(ctx, uint16(number), addrs))
 	}
 }

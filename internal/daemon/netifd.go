@@ -12,24 +12,38 @@ import (
 // ubusTime bounds one question to netifd.
 const ubusTime = 2 * time.Second
 
-// device finds the device of a name from the settings: the device of that name,
-// or that of the netifd network of that name.
+// device finds the device of a name from the settings: that of the netifd
+// network of that name, or else the device of that name. The network goes first:
+// many routers have a switch port called lan or wan, whose network is br-lan or
+// pppoe-wan.
 func device(ctx context.Context, name string) (string, error) {
-	if _, err := net.InterfaceByName(name); err == nil {
-		return name, nil
+	answer, found, err := network(ctx, name)
+	switch {
+	case err != nil:
+		return "", err
+	case found:
+		return netifdDevice(name, answer)
 	}
+	if _, err := net.InterfaceByName(name); err != nil {
+		return "", fmt.Errorf("%s is neither a netifd network nor a device", name)
+	}
+	return name, nil
+}
+
+// network asks netifd for the status of a network, if there are both.
+func network(ctx context.Context, name string) (answer []byte, found bool, err error) {
 	ubus, err := exec.LookPath("ubus")
 	if err != nil {
-		return "", fmt.Errorf("%s is no device on this router", name)
+		return nil, false, nil // no OpenWrt
 	}
 	ctx, cancel := context.WithTimeout(ctx, ubusTime)
 	defer cancel()
 	// No shell: the name is one argument, and ubus refuses one that is no object.
-	out, err := exec.CommandContext(ctx, ubus, "call", "network.interface."+name, "status").Output()
-	if err != nil {
-		return "", fmt.Errorf("%s is neither a device nor a netifd network", name)
+	answer, err = exec.CommandContext(ctx, ubus, "call", "network.interface."+name, "status").Output()
+	if ctx.Err() != nil {
+		return nil, false, fmt.Errorf("netifd did not say in %s what network %s is", ubusTime, name)
 	}
-	return netifdDevice(name, out)
+	return answer, err == nil, nil
 }
 
 // netifdDevice reads the answer of ubus' network.interface.NAME status.

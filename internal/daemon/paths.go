@@ -4,9 +4,11 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/routerd/routerd/ebpf"
 	"github.com/routerd/routerd/internal/control"
+	"github.com/routerd/routerd/internal/owned"
 	"github.com/routerd/routerd/internal/steer"
 	"github.com/routerd/routerd/internal/tunnel"
 	"github.com/routerd/routerd/netcfg"
@@ -26,10 +28,12 @@ func (d *daemon) choose(p *steer.Plan) map[string]steer.Choice {
 }
 
 // moved takes note of the choices that are in force now, tells of those that
-// changed, and ends the flows of a destination that left a path which is down.
+// changed, and ends the flows that are on a dead path while their destination is
+// not: those of a destination that has left it, now or earlier.
 func (d *daemon) moved(ctx context.Context, now map[string]steer.Choice) {
 	before := d.view.choices
 	d.set(func(v *view) { v.choices = now })
+	left := map[ebpf.Destination]owned.PathIndex{}
 	for name, c := range now {
 		old, known := before[name]
 		if !known || old.Path == c.Path {
@@ -37,12 +41,39 @@ func (d *daemon) moved(ctx context.Context, now map[string]steer.Choice) {
 		}
 		d.log.Info("destination moved", "destination", name, "from", old.Path, "to", c.Path, "reason", c.Reason)
 		d.events.Add(control.Event{Kind: control.EventPath, Destination: name, From: old.Path, To: c.Path, Reason: c.Reason})
-		if d.pathUp(old.Path) {
+		if !d.pathUp(old.Path) {
+			left[d.view.numbers[name]] = d.pathIndex(old.Path)
+		}
+	}
+	died := d.died()
+	if len(left) == 0 && len(died) == 0 {
+		return
+	}
+	paths := map[ebpf.Destination]owned.PathIndex{}
+	for name, c := range now {
+		paths[d.view.numbers[name]] = d.pathIndex(c.Path)
+	}
+	d.endFlows(ctx, func(f ebpf.Flow) bool {
+		index, moved := left[f.Destination]
+		return moved && f.Path == index || died[f.Path] && paths[f.Destination] != f.Path
+	})
+}
+
+// died gives the paths that went down since it was last asked.
+func (d *daemon) died() map[owned.PathIndex]bool {
+	down := map[string]bool{}
+	died := map[owned.PathIndex]bool{}
+	for _, t := range d.view.tunnels {
+		if t.Health != tunnel.Down {
 			continue
 		}
-		number, index := d.view.numbers[name], d.pathIndex(old.Path)
-		d.endFlows(ctx, func(f ebpf.Flow) bool { return f.Destination == number && f.Path == index })
+		down[t.Name] = true
+		if index, ok := d.view.paths[t.Name]; ok && !d.down[t.Name] {
+			died[index] = true
+		}
 	}
+	d.down = down
+	return died
 }
 
 // pathUp says whether flows can go on over a path.
@@ -63,7 +94,7 @@ func (d *daemon) pathUp(path string) bool {
 func (d *daemon) endFlows(ctx context.Context, match func(ebpf.Flow) bool) {
 	all, err := d.dp.Flows()
 	if err != nil {
-		d.log.Warn("cannot list flows", "error", err)
+		d.warn("list flows", err)
 		return
 	}
 	var end, forget []ebpf.Flow
@@ -98,15 +129,19 @@ func (d *daemon) endFlows(ctx context.Context, match func(ebpf.Flow) bool) {
 	d.log.Info("flows ended", "count", len(ended))
 }
 
+// warn logs an error, each kind of it once a minute at the most.
 func (d *daemon) warn(what string, err error) {
-	if err != nil {
-		d.log.Warn("cannot "+what, "error", err)
+	if err == nil {
+		return
+	}
+	if held, ok := d.limits.allow(what); ok {
+		d.log.Warn("cannot "+what, "error", err, "more", held)
 	}
 }
 
 // refreshTunnels measures the tunnels and has a change applied.
 func (d *daemon) refreshTunnels(ctx context.Context) {
-	if d.view.settings == nil || !d.view.settings.cfg.Main.Enabled {
+	if d.unmet || d.view.settings == nil || !d.view.settings.cfg.Main.Enabled {
 		return
 	}
 	before := d.view.tunnels
@@ -123,23 +158,13 @@ func (d *daemon) refreshTunnels(ctx context.Context) {
 			d.events.Add(control.Event{Kind: control.EventTunnel, Tunnel: t.Name, From: string(was.Health), To: string(t.Health), Reason: t.Reason})
 		}
 		if !known || differs(was, t) {
-			d.dirty = true
+			d.soil(pathsOnly)
 		}
 	}
 }
 
 // differs says whether a tunnel's change concerns the kernel's state.
 func differs(a, b tunnel.State) bool {
-	if a.Health != b.Health || a.Index != b.Index || a.Device != b.Device || a.IPv4 != b.IPv4 || a.IPv6 != b.IPv6 {
-		return true
-	}
-	if len(a.Endpoints) != len(b.Endpoints) || len(a.Addresses) != len(b.Addresses) {
-		return true
-	}
-	for i := range a.Endpoints {
-		if a.Endpoints[i] != b.Endpoints[i] {
-			return true
-		}
-	}
-	return false
+	return a.Health != b.Health || a.Index != b.Index || a.Device != b.Device || a.IPv4 != b.IPv4 || a.IPv6 != b.IPv6 ||
+		!slices.Equal(a.Endpoints, b.Endpoints) || !slices.Equal(a.Addresses, b.Addresses)
 }

@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/routerd/routerd/internal/catalogue"
@@ -20,13 +21,22 @@ type settings struct {
 	specs    []tunnel.Spec
 	problems []config.Problem
 	services *catalogue.Catalogue
-	files    map[string][]catalogue.Rule
+	files    map[string][]catalogue.Rule // only until the plan is made
+	text     []byte                      // as it stands in the file
 }
 
 // loadSettings reads and checks all of it. With an error the settings cannot be
 // used; the problems say why in either case.
 func loadSettings(path string) (*settings, []config.Problem, error) {
-	cfg, problems, err := config.Load(path)
+	text, err := readSettings(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	env, err := config.DefaultEnv()
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg, problems, err := config.Parse(path, text, env)
 	if err != nil {
 		return nil, problems, err
 	}
@@ -34,7 +44,7 @@ func loadSettings(path string) (*settings, []config.Problem, error) {
 	if err != nil {
 		return nil, problems, fmt.Errorf("read catalogue: %w", err)
 	}
-	s := &settings{cfg: cfg, services: services, files: map[string][]catalogue.Rule{}}
+	s := &settings{cfg: cfg, services: services, text: text, files: map[string][]catalogue.Rule{}}
 	var errs []error
 	errs = append(errs, s.readFiles())
 	if s.specs, err = tunnelSpecs(cfg); err != nil {
@@ -46,8 +56,27 @@ func loadSettings(path string) (*settings, []config.Problem, error) {
 	if s.plan, err = steer.Compile(cfg, s); err != nil {
 		return nil, append(problems, config.Problem{Level: config.LevelError, Text: err.Error()}), err
 	}
-	s.problems = problems
+	s.problems, s.files = problems, nil
 	return s, problems, nil
+}
+
+// settingsMax is the size of the largest settings file, bytes.
+const settingsMax = 4 << 20
+
+func readSettings(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read settings: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, settingsMax+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read settings: %w", err)
+	case len(text) > settingsMax:
+		return nil, fmt.Errorf("read settings: %s is larger than %d bytes", path, settingsMax)
+	}
+	return text, nil
 }
 
 // Service implements steer.Source.

@@ -15,11 +15,21 @@ import (
 	"github.com/routerd/routerd/internal/tunnel"
 )
 
-// errNotReady answers requests that come before the first settings are applied.
-var errNotReady = errors.New("routerd is starting, ask again in a moment")
+// The answers to requests that cannot be answered now.
+const (
+	errNotReady unavailable = "routerd is starting, ask again in a moment"
+	errDisabled unavailable = "routerd is disabled: set option enabled '1' in section main and reload"
+	errRefused  unavailable = "the settings are refused and there are no earlier ones: see `routerd validate`, mend them, then `routerd reload`"
+)
 
-// errDisabled answers requests that need the data plane.
-var errDisabled = errors.New("routerd is disabled: set option enabled '1' in section main and reload")
+// unavailable is a control.ErrUnavailable whose text is meant for the user alone.
+type unavailable string
+
+// Error implements error.
+func (e unavailable) Error() string { return string(e) }
+
+// Unwrap implements the interface of package errors.
+func (e unavailable) Unwrap() error { return control.ErrUnavailable }
 
 // handlers answer the control socket, from many goroutines.
 func (d *daemon) handlers() control.Handlers {
@@ -61,7 +71,7 @@ func controlProblems(in []config.Problem) []control.Problem {
 func (d *daemon) catalogue(_ context.Context, words []string) ([]control.Service, error) {
 	v := d.seen()
 	if v.settings == nil {
-		return nil, errNotReady
+		return nil, v.ready()
 	}
 	found := v.settings.services.Services()
 	if len(words) > 0 {
@@ -80,33 +90,50 @@ func (d *daemon) catalogue(_ context.Context, words []string) ([]control.Service
 	return out, nil
 }
 
-// plane is the open data plane, nil while there is none. It is only closed by
-// the loop; a handler that is caught by that gets an error of a closed file.
-func (d *daemon) plane() *ebpf.DataPlane {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	return d.dp
+// ready says why a request that needs settings cannot be answered.
+func (v *view) ready() error {
+	switch {
+	case v.applied:
+		return nil
+	case v.settings == nil && v.refused != nil:
+		return errRefused
+	}
+	return errNotReady
+}
+
+// noPlane says why there is no data plane.
+func (v *view) noPlane() error {
+	if v.settings.cfg.Main.Enabled {
+		return errNotReady // it is being opened anew
+	}
+	return errDisabled
 }
 
 func (d *daemon) status(context.Context) (control.Status, error) {
-	v, dp := d.seen(), d.plane()
-	if !v.applied {
-		return control.Status{}, errNotReady
-	}
+	dp, done := d.plane()
+	defer done()
+	v := d.seen()
 	out := control.Status{
-		Version: d.o.Version, Running: v.settings.cfg.Main.Enabled, UptimeS: int64(time.Since(d.started).Seconds()),
-		DNS:      control.DNSStatus{Mode: string(v.settings.cfg.Main.DNS)},
-		Problems: d.allProblems(v), Tunnels: []control.TunnelStatus{}, Destinations: []control.DestinationStatus{},
+		Version: d.o.Version, UptimeS: int64(time.Since(d.started).Seconds()), Problems: allProblems(&v),
+		DataPlane: control.DataPlaneStatus{Devices: []string{}},
+		Tunnels:   []control.TunnelStatus{}, Destinations: []control.DestinationStatus{},
 	}
+	if err := v.ready(); errors.Is(err, errRefused) {
+		return out, nil
+	} else if err != nil {
+		return control.Status{}, err
+	}
+	main := v.settings.cfg.Main
+	out.Running, out.DNS.Mode = main.Enabled, string(main.DNS)
 	if dp == nil {
 		return out, nil
 	}
-	use, err := measureUse(dp)
+	use, err := measureUse(dp, &v)
 	if err != nil {
 		return control.Status{}, err
 	}
 	out.DataPlane = control.DataPlaneStatus{
-		Hook: string(dp.Hook()), Devices: nonNil(v.lan), Addresses: use.addresses, MaxAddresses: v.settings.cfg.Main.MaxAddresses,
+		Hook: string(dp.Hook()), Devices: nonNil(v.lan), Addresses: use.addresses, MaxAddresses: main.MaxAddresses,
 		Names: len(v.settings.plan.Names), Flows: use.flows, Pinned: true,
 	}
 	out.DNS.Queries, out.DNS.Learned = use.stats.Answers, use.stats.Learned
@@ -122,8 +149,14 @@ func (d *daemon) status(context.Context) (control.Status, error) {
 func nonNil(s []string) []string { return append([]string{}, s...) }
 
 // allProblems are what is wrong now, the gravest first.
-func (d *daemon) allProblems(v view) []string {
-	out := []string{}
+func allProblems(v *view) []string {
+	out := nonNil(v.refused)
+	if v.settings == nil {
+		return out
+	}
+	if len(out) > 0 {
+		out = append(out, "the last good settings stay in force until these are mended and reloaded")
+	}
 	if !v.settings.cfg.Main.Enabled {
 		return append(out, errDisabled.Error())
 	}
@@ -151,16 +184,16 @@ type use struct {
 	addresses int
 	flows     int
 	byDest    map[ebpf.Destination]destinationUse
-	byRule    map[ruleKey]int // addresses
 }
 
 type destinationUse struct {
-	flows  int
-	rx, tx uint64
+	addresses int // learned ones whose rule names the destination first
+	flows     int
+	rx, tx    uint64
 }
 
-func measureUse(dp *ebpf.DataPlane) (use, error) {
-	u := use{byDest: map[ebpf.Destination]destinationUse{}, byRule: map[ruleKey]int{}}
+func measureUse(dp *ebpf.DataPlane, v *view) (use, error) {
+	u := use{byDest: map[ebpf.Destination]destinationUse{}}
 	var err error
 	if u.stats, err = dp.Stats(); err != nil {
 		return u, err
@@ -171,7 +204,14 @@ func measureUse(dp *ebpf.DataPlane) (use, error) {
 	}
 	u.addresses = len(addresses)
 	for _, a := range addresses {
-		u.byRule[ruleKey{a.Rule, a.Full}]++
+		chain, _, ok := v.rule(ruleKey{a.Rule, a.Full})
+		if !ok {
+			continue
+		}
+		n := v.numbers[v.settings.plan.Destinations[chain[0].Destination].Name]
+		d := u.byDest[n]
+		d.addresses++
+		u.byDest[n] = d
 	}
 	flows, err := dp.Flows()
 	if err != nil {
@@ -221,30 +261,19 @@ func destinationStatus(v *view, dest *steer.Destination, u use) control.Destinat
 	d := u.byDest[v.numbers[dest.Name]]
 	return control.DestinationStatus{
 		Name: dest.Name, Label: dest.Label, Policy: string(dest.Policy), Path: c.Path, State: string(c.State), Reason: c.Reason,
-		Addresses: u.addressesOf(v, dest), Flows: d.flows, RxBytes: d.rx, TxBytes: d.tx,
+		Addresses: d.addresses, Flows: d.flows, RxBytes: d.rx, TxBytes: d.tx,
 	}
-}
-
-// addressesOf counts the learned addresses whose rule names the destination
-// first.
-func (u use) addressesOf(v *view, dest *steer.Destination) int {
-	n := 0
-	for key, count := range u.byRule {
-		chain := key.chain(v.rules[key])
-		if len(chain) > 0 && v.settings.plan.Destinations[chain[0].Destination].Name == dest.Name {
-			n += count
-		}
-	}
-	return n
 }
 
 func (d *daemon) flows(context.Context) ([]control.Flow, error) {
-	v, dp := d.seen(), d.plane()
-	if !v.applied {
-		return nil, errNotReady
+	dp, done := d.plane()
+	defer done()
+	v := d.seen()
+	if err := v.ready(); err != nil {
+		return nil, err
 	}
 	if dp == nil {
-		return nil, errDisabled
+		return nil, v.noPlane()
 	}
 	all, err := dp.Flows()
 	if err != nil {

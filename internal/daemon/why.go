@@ -19,12 +19,14 @@ import (
 
 // why explains where a name or an address goes, for a client or for anyone.
 func (d *daemon) why(_ context.Context, query, client string) (control.Why, error) {
-	v, dp := d.seen(), d.plane()
-	if !v.applied {
-		return control.Why{}, errNotReady
+	dp, done := d.plane()
+	defer done()
+	v := d.seen()
+	if err := v.ready(); err != nil {
+		return control.Why{}, err
 	}
 	if dp == nil {
-		return control.Why{}, errDisabled
+		return control.Why{}, v.noPlane()
 	}
 	q := question{daemon: d, view: &v, dp: dp, now: ebpf.Now()}
 	q.out = control.Why{Query: query, Client: client, Path: steer.PathDirect, Addresses: []control.WhyAddress{}}
@@ -136,13 +138,12 @@ func (q *question) applies(k ebpf.Known) bool {
 
 // ruleOf finds the rule of a learned entry.
 func (q *question) ruleOf(k ebpf.Known) (steer.Chain, catalogue.Rule, bool) {
-	key := ruleKey{k.Rule, k.Full}
-	r, ok := q.view.rules[key]
+	chain, name, ok := q.view.rule(ruleKey{k.Rule, k.Full})
 	kind := catalogue.RuleSuffix
 	if k.Full {
 		kind = catalogue.RuleFull
 	}
-	return key.chain(r), catalogue.Rule{Kind: kind, Name: r.Name}, ok
+	return chain, catalogue.Rule{Kind: kind, Name: name}, ok
 }
 
 // decide fills in destination and path.

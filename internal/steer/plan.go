@@ -24,6 +24,9 @@ type Plan struct {
 	Names        []NameRule
 	Networks     []NetworkRule
 	Clients      []ClientRule
+	// Own is what the router's own connections reach by the networks of rules:
+	// by index of the destination, no two of which overlap.
+	Own map[int][]netip.Prefix
 	// Rules finds what a name or an address is listed for.
 	Rules *catalogue.Matcher[Chain]
 }
@@ -121,6 +124,7 @@ func Compile(c *config.Config, src Source) (*Plan, error) {
 	p.Names = b.names()
 	p.Networks = b.networks()
 	p.Clients = b.clientRules()
+	p.Own = p.own()
 	b.index()
 	return p, nil
 }

@@ -1,0 +1,52 @@
+package daemon
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// goodFile holds a copy of the last settings that were in force. It lies in the
+// state directory, in memory: a daemon that is started anew over settings that
+// are refused goes on with it. After a boot there is none, and nothing is
+// steered until the settings are mended: keeping it on flash would put private
+// keys in a second place that outlives both cleanup and a reset of the settings.
+const goodFile = "settings"
+
+func goodPath(stateDir string) string { return filepath.Join(stateDir, goodFile) }
+
+// saveGood keeps a copy of settings that are in force, readable to root only.
+func saveGood(stateDir string, text []byte) error {
+	path := goodPath(stateDir)
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, text) {
+		return nil
+	}
+	if err := os.MkdirAll(stateDir, 0o700); err != nil {
+		return fmt.Errorf("make state directory: %w", err)
+	}
+	// In one step: a crash leaves the old copy or the new.
+	next := path + ".new"
+	err := os.WriteFile(next, text, 0o600)
+	if err == nil {
+		err = os.Rename(next, path)
+	}
+	if err != nil {
+		return fmt.Errorf("write copy of settings: %w", err)
+	}
+	return nil
+}
+
+// removeState removes what this package keeps in the state directory, and the
+// directory where nothing else is in it: it may be one that others use too.
+func removeState(dir string) error {
+	var errs []error
+	for _, path := range []string{goodPath(dir), goodPath(dir) + ".new"} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("remove copy of settings: %w", err))
+		}
+	}
+	_ = os.Remove(dir) // fails where something else is in it
+	return errors.Join(errs...)
+}

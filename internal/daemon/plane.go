@@ -1,0 +1,136 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/routerd/routerd/ebpf"
+	"github.com/routerd/routerd/internal/owned"
+	"github.com/routerd/routerd/internal/steer"
+)
+
+// readAgain is how long the reader waits after an error.
+const readAgain = time.Second
+
+// reader passes the data plane's events to the loop.
+type reader struct {
+	events *ebpf.Events
+	stop   chan struct{} // closed to end its goroutine
+	done   chan struct{} // closed when its goroutine has ended
+}
+
+// planeOptions are those that a data plane cannot change while it is open.
+type planeOptions struct {
+	mask         owned.Mask
+	maxAddresses int
+}
+
+// openDataPlane opens the data plane, or opens it anew where an option that it
+// is made with has changed.
+func (d *daemon) openDataPlane(s *settings) error {
+	want := planeOptions{s.cfg.Main.MarkMask, s.cfg.Main.MaxAddresses}
+	if d.dp != nil && d.opened == want {
+		return nil
+	}
+	d.closeDataPlane()
+	dp, err := ebpf.Open(ebpf.Options{Dir: d.o.BPFDir, Mask: want.mask, MaxAddresses: want.maxAddresses, Log: d.log})
+	if err != nil {
+		return fmt.Errorf("open data plane: %w", err)
+	}
+	events, err := dp.Events()
+	if err != nil {
+		return errors.Join(err, dp.Close())
+	}
+	r := &reader{events: events, stop: make(chan struct{}), done: make(chan struct{})}
+	go d.read(r) // ends with closeDataPlane
+	d.planeMu.Lock()
+	defer d.planeMu.Unlock()
+	d.dp, d.reader, d.opened = dp, r, want
+	return nil
+}
+
+// closeDataPlane lets go of the data plane, once no handler uses it any more.
+func (d *daemon) closeDataPlane() {
+	if d.dp == nil {
+		return
+	}
+	close(d.reader.stop)
+	d.warn("close ring of events", d.reader.events.Close())
+	<-d.reader.done
+	d.planeMu.Lock()
+	defer d.planeMu.Unlock()
+	d.warn("close data plane", d.dp.Close())
+	d.dp, d.reader = nil, nil
+}
+
+// plane is the open data plane for a handler, nil while there is none. It stays
+// open until done is called.
+func (d *daemon) plane() (dp *ebpf.DataPlane, done func()) {
+	d.planeMu.RLock()
+	return d.dp, d.planeMu.RUnlock
+}
+
+// read runs in a goroutine of its own. When the loop is behind, events are
+// dropped: they only inform, and catchUp makes up for them.
+func (d *daemon) read(r *reader) {
+	defer close(r.done)
+	for {
+		ev, err := r.events.Next()
+		if errors.Is(err, os.ErrClosed) {
+			return
+		}
+		if err != nil {
+			d.log.Warn("cannot read events", "error", err)
+			d.dropped.Add(1)
+			select {
+			case <-r.stop:
+				return
+			case <-time.After(readAgain):
+				continue
+			}
+		}
+		d.names.add(ev.Name, ev.Addrs)
+		select {
+		case d.learned <- ev:
+		default:
+			d.dropped.Add(1)
+		}
+	}
+}
+
+// ruleKey names a rule over names as learned entries do.
+type ruleKey struct {
+	hash uint64
+	full bool
+}
+
+// rulesByHash finds the plan's rules over names by the hash that learned entries
+// name them by: indexes of plan.Names.
+func rulesByHash(dp *ebpf.DataPlane, p *steer.Plan) map[uint64]int32 {
+	out := make(map[uint64]int32, len(p.Names))
+	for i, r := range p.Names {
+		hash, err := dp.Hash(r.Name)
+		if err != nil {
+			continue // SetTables tells of it
+		}
+		out[hash] = int32(i)
+	}
+	return out
+}
+
+// rule is the chain and the name of a rule, false where the settings have none
+// such.
+func (v *view) rule(k ruleKey) (steer.Chain, string, bool) {
+	i, ok := v.rules[k.hash]
+	if !ok {
+		return nil, "", false
+	}
+	r := &v.settings.plan.Names[i]
+	chain := r.Suffix
+	if k.full {
+		chain = r.Full
+	}
+	return chain, r.Name, len(chain) > 0
+}

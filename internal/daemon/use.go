@@ -1,0 +1,232 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/routerd/routerd/ebpf"
+	"github.com/routerd/routerd/internal/config"
+	"github.com/routerd/routerd/internal/control"
+	"github.com/routerd/routerd/internal/owned"
+	"github.com/routerd/routerd/internal/steer"
+	"github.com/routerd/routerd/internal/tunnel"
+)
+
+type reloadRequest struct{ answer chan reloadAnswer }
+
+type reloadAnswer struct {
+	problems []config.Problem
+	err      error
+}
+
+// reload reads the settings again. Where they are refused, or cannot be applied,
+// the old ones stay in force.
+func (d *daemon) reload(ctx context.Context) ([]config.Problem, error) {
+	s, problems, err := loadSettings(d.o.ConfigFile)
+	if err != nil {
+		d.refuse(problems, err)
+		return problems, err
+	}
+	if err := d.change(ctx, s); err != nil {
+		d.fault("settings not applied", err.Error())
+		return problems, err
+	}
+	d.inForce(s)
+	return problems, nil
+}
+
+// inForce takes note of settings that have been applied.
+func (d *daemon) inForce(s *settings) {
+	d.set(func(v *view) { v.refused = nil })
+	d.warn("keep a copy of the settings", saveGood(d.o.StateDir, s.text))
+	d.events.Add(control.Event{Kind: control.EventConfig, To: "applied", Reason: fmt.Sprintf(
+		"%d destinations, %d names, %d networks, %d tunnels",
+		len(s.plan.Destinations), len(s.plan.Names), len(s.plan.Networks), len(s.specs))})
+	d.log.Info("settings applied", "enabled", s.cfg.Main.Enabled, "destinations", len(s.plan.Destinations),
+		"names", len(s.plan.Names), "networks", len(s.plan.Networks), "tunnels", len(s.specs))
+}
+
+// refuse tells of settings that cannot be used.
+func (d *daemon) refuse(problems []config.Problem, err error) {
+	d.set(func(v *view) { v.refused = refusal(problems, err) })
+	for _, p := range problems {
+		d.log.Error("settings refused", "problem", p.String())
+	}
+	d.log.Error("settings refused", "error", err)
+	d.fault("settings refused", err.Error())
+}
+
+// refusal is why settings cannot be used, a line each.
+func refusal(problems []config.Problem, err error) []string {
+	var out []string
+	for _, p := range problems {
+		if p.Level == config.LevelError {
+			out = append(out, "settings refused: "+p.String())
+		}
+	}
+	if len(out) == 0 {
+		out = append(out, "settings refused: "+err.Error())
+	}
+	return out
+}
+
+// change brings settings into force, or back those that were. Whichever it is,
+// the loop goes on trying until the kernel agrees with them.
+func (d *daemon) change(ctx context.Context, s *settings) error {
+	old := d.target
+	err := d.pursue(ctx, s)
+	// Switching off is never taken back: less is steered than was asked for,
+	// not more. The first settings have nothing to go back to.
+	if err == nil || old == nil || !s.cfg.Main.Enabled {
+		return err
+	}
+	if back := d.pursue(ctx, old); back != nil {
+		d.log.Error("cannot go back to the old settings, will try again", "error", back, "after", retryTime)
+	}
+	return err
+}
+
+// pursue makes settings the ones that the daemon is to bring about, and tries.
+func (d *daemon) pursue(ctx context.Context, s *settings) error {
+	d.target, d.unmet = s, true
+	err := d.use(ctx, s)
+	if err != nil {
+		d.retryIn(retryTime)
+		return err
+	}
+	d.unmet, d.dirty = false, clean
+	return nil
+}
+
+// use makes the kernel's state what settings say, from whatever it is.
+func (d *daemon) use(ctx context.Context, s *settings) error {
+	if d.o.LogLevel != nil {
+		d.o.LogLevel.Set(s.cfg.Main.LogLevel)
+	}
+	if !s.cfg.Main.Enabled {
+		return d.disable(ctx, s)
+	}
+	if err := os.MkdirAll(d.o.StateDir, 0o700); err != nil {
+		return fmt.Errorf("make state directory: %w", err)
+	}
+	if err := d.openDataPlane(s); err != nil {
+		return err
+	}
+	numbers, paths, err := d.number(ctx, s)
+	if err != nil {
+		return err
+	}
+	d.filled = nil
+	d.set(func(v *view) {
+		v.settings, v.numbers, v.paths, v.rules = s, numbers, paths, rulesByHash(d.dp, s.plan)
+		v.tunnels = expected(s.specs, v.tunnels)
+	})
+	// Marks must lead somewhere before there are any, and programs be there
+	// before the tunnels are made, which takes time.
+	if err := d.apply(ctx, everything); err != nil {
+		return err
+	}
+	d.releasePaths(ctx, s)
+	d.ensureTunnels(ctx, d.resolved(ctx, s.specs))
+	return d.apply(ctx, pathsOnly)
+}
+
+// disable takes everything out of the kernel; the daemon stays.
+func (d *daemon) disable(ctx context.Context, s *settings) error {
+	d.closeDataPlane()
+	d.set(func(v *view) { *v = view{settings: s, applied: true, refused: v.refused} })
+	d.filled, d.ensured = nil, nil
+	return cleanup(ctx, d.o, d.net, d.tunnels)
+}
+
+// number gives destinations and tunnels their numbers.
+func (d *daemon) number(ctx context.Context, s *settings) (map[string]ebpf.Destination, map[string]owned.PathIndex, error) {
+	numbers, err := d.dp.Destinations(destinationNames(s.plan))
+	if err != nil {
+		// Those of destinations that are gone may be free by now.
+		d.freeDestinations(s)
+		if numbers, err = d.dp.Destinations(destinationNames(s.plan)); err != nil {
+			return nil, nil, err
+		}
+	}
+	limit := pathLimit(s.cfg.Main.MarkMask)
+	paths, err := d.dp.Paths(tunnelNames(s), limit)
+	if err != nil || slices.ContainsFunc(tunnelNames(s), func(n string) bool { return paths[n] >= limit }) {
+		// The numbers of tunnels that are gone are needed at once, or the mask
+		// has become too narrow for some.
+		d.releasePaths(ctx, s)
+		d.renumber(ctx, paths, limit)
+		paths, err = d.dp.Paths(tunnelNames(s), limit)
+	}
+	return numbers, paths, err
+}
+
+// renumber frees the numbers that a mask cannot hold.
+func (d *daemon) renumber(ctx context.Context, paths map[string]owned.PathIndex, limit owned.PathIndex) {
+	for name, index := range paths {
+		if index >= limit {
+			d.endFlows(ctx, func(f ebpf.Flow) bool { return f.Path == index })
+			d.warn("free a path's number", d.dp.ReleasePath(name))
+		}
+	}
+}
+
+// releasePaths frees the numbers of tunnels that are gone, of this process or an
+// earlier one, and ends their flows.
+func (d *daemon) releasePaths(ctx context.Context, s *settings) {
+	gone, err := d.dp.GonePaths(tunnelNames(s))
+	d.warn("find the numbers of tunnels that are gone", err)
+	if len(gone) == 0 {
+		return
+	}
+	d.endFlows(ctx, func(f ebpf.Flow) bool { return slices.Contains(gone, f.Path) })
+	for _, index := range gone {
+		d.warn("free a path's number", d.dp.FreePath(index))
+	}
+}
+
+// ensureTunnels makes the tunnels.
+func (d *daemon) ensureTunnels(ctx context.Context, specs []tunnel.Spec) {
+	states, err := d.tunnels.Ensure(ctx, specs)
+	d.warn("make a tunnel", err)
+	d.ensured = specs
+	d.set(func(v *view) { v.tunnels = states })
+}
+
+// expected is what to say of tunnels until they have been made: what is known
+// already, and of new ones that they are on their way.
+func expected(specs []tunnel.Spec, known []tunnel.State) []tunnel.State {
+	out := make([]tunnel.State, len(specs))
+	for i, spec := range specs {
+		out[i] = tunnel.State{Name: spec.Name, Device: spec.Device, Health: tunnel.Connecting, Reason: "the tunnel is being made"}
+		for _, t := range known {
+			if t.Name == spec.Name {
+				out[i] = t
+			}
+		}
+	}
+	return out
+}
+
+func destinationNames(p *steer.Plan) []string {
+	out := make([]string, len(p.Destinations))
+	for i, d := range p.Destinations {
+		out[i] = d.Name
+	}
+	return out
+}
+
+func tunnelNames(s *settings) []string {
+	out := make([]string, len(s.specs))
+	for i, t := range s.specs {
+		out[i] = t.Name
+	}
+	return out
+}
+
+// pathLimit is the first path index that a mask cannot hold.
+func pathLimit(m owned.Mask) owned.PathIndex {
+	return owned.PathTunnel0 + owned.PathIndex(m.Tunnels())
+}
