@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -134,7 +135,7 @@ type result struct {
 
 // String shows all of it.
 func (r result) String() string {
-	return strings.Join([]string{"exit status", string(rune('0' + r.status)), "\n", r.stdout, r.stderr}, " ")
+	return fmt.Sprintf("exit status %d\n%s%s", r.status, r.stdout, r.stderr)
 }
 
 // runOn runs a program inside a host and gives its exit status.

@@ -1,0 +1,85 @@
+package e2e_test
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/routerd/routerd/test/lab"
+)
+
+func TestKilledDaemonBreaksNothingAndTheNextOneAdopts(t *testing.T) {
+	for _, hook := range []string{"tcx", "clsact"} {
+		t.Run(hook, func(t *testing.T) {
+			l := sharedLab(t)
+			if hook == "clsact" {
+				occupyTCX(t, l)
+			}
+			w := raise(t, l, usualSettings)
+			if got := w.status().DataPlane.Hook; got != hook {
+				t.Fatalf("the data plane hangs on %s", got)
+			}
+			killAndAdopt(w)
+		})
+	}
+}
+
+func killAndAdopt(w *world) {
+	fresh, known, plain := lab.FreshNames()[1100], lab.FreshNames()[1101], lab.PlainNames()[1100]
+	w.goes(lab.Client, overHome, known)
+	first := w.download(lab.Client, 4, "www.okx.com")
+	second := w.download(lab.Client2, 6, "www.kraken.com")
+	unlisted := w.download(lab.Client2, 4, "video.example")
+	pool := w.mine(lab.Client, "stratum.braiins.com:3333")
+	tunnels, shaken := w.tunnelProcesses(), w.handshakes()
+
+	w.stop(syscall.SIGKILL)
+	if r := w.routerd("status"); r.status != 3 {
+		w.Errorf("status without a daemon: %s", r)
+	}
+	first.finish()
+	for _, family := range families() {
+		if got := w.openKnown(lab.Client, family, known); got != overHome {
+			w.Errorf("IPv%d: with no daemon, a known address is reached %s", family, got)
+		}
+	}
+	w.goes(lab.Client, overHome, fresh)
+	w.goes(lab.Client2, directly, plain)
+
+	w.start()
+	w.ready()
+	w.adopted(tunnels, shaken)
+	second.finish()
+	unlisted.finish()
+	pool.unbroken()
+	w.goes(lab.Client, overHome, fresh, known)
+	w.goes(lab.Client2, directly, plain)
+	w.noLeak(fresh, known, "www.okx.com", "www.kraken.com", "stratum.braiins.com")
+}
+
+// adopted fails unless a new daemon goes on with what it found.
+func (w *world) adopted(tunnels, shaken string) {
+	w.Helper()
+	if now := w.tunnelProcesses(); now != tunnels {
+		w.Errorf("WireGuard processes were %q, now %q", tunnels, now)
+	}
+	if now := w.handshakes(); now != shaken {
+		w.Errorf("handshakes were made at %q, now %q", shaken, now)
+	}
+	if s := destination(w.status(), "pools"); s.Flows == 0 || s.Addresses == 0 || s.RxBytes == 0 {
+		w.Errorf("the flow of the pool is not shown: %+v", s)
+	}
+	server := address(w.T, "stratum.braiins.com", 4).String()
+	for _, f := range w.flows() {
+		if f.Path == "home" && f.Destination == "pools" && strings.HasPrefix(f.Target, server+":") {
+			return
+		}
+	}
+	w.Errorf("flows do not show the session with the pool: %+v", w.flows())
+}
+
+// handshakes are the times of the tunnels' last ones.
+func (w *world) handshakes() string {
+	w.Helper()
+	return w.onRouter("wg", "show", "all", "latest-handshakes")
+}
