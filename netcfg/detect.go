@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
 
 	"github.com/routerd/routerd/internal/owned"
 )
@@ -21,19 +22,21 @@ const (
 )
 
 // detect chooses the firewall that the system uses. fw4 says nftables. Tables
-// of iptables-legacy with no nftables beside them say iptables, because a rule
-// of nftables cannot let through what iptables drops. Else it is what works.
+// of iptables-legacy with no nftables beside them say iptables, and so does an
+// iptables over nftables that drops what it does not know, because a rule of
+// another table cannot let through what iptables drops. Else it is what works.
 func detect(nft *nftFirewall, cmds iptablesCommands) (Firewall, error) {
 	chains, listErr := listChains()
-	others := false
+	others, drops := false, false
 	for _, c := range chains {
 		if c.table == fw4Table {
 			return NFTables, nil
 		}
 		others = others || c.table != owned.NFTable
+		drops = drops || c.drops && c.family == unix.NFPROTO_IPV4 && c.table == tableFilter && c.name == "FORWARD"
 	}
 	iptables := cmds.present()
-	if iptables && !others && legacyTable(IPv4, tableFilter) {
+	if iptables && (drops || !others && legacyTable(IPv4, tableFilter)) {
 		return IPTables, nil
 	}
 	probeErr := listErr

@@ -16,7 +16,10 @@ func TestFirewallIsTheOneThatTheSystemUses(t *testing.T) {
 		{"an empty kernel", func(*testing.T) {}, nil, NFTables},
 		{"fw4", func(t *testing.T) { input(t, fw4, "nft", "-f", "-") }, nil, NFTables},
 		{"iptables-legacy", func(t *testing.T) { input(t, fw3, "iptables-legacy-restore") }, nil, IPTables},
-		{"iptables of nftables", func(t *testing.T) { input(t, fw3, "iptables-nft-restore") }, nil, NFTables},
+		{"iptables over nftables that drops", func(t *testing.T) { input(t, fw3, "iptables-nft-restore") }, nil, IPTables},
+		{"iptables over nftables that lets through", func(t *testing.T) {
+			input(t, strings.Replace(fw3, ":FORWARD DROP", ":FORWARD ACCEPT", 1), "iptables-nft-restore")
+		}, nil, NFTables},
 		{"fw4 and iptables-legacy", func(t *testing.T) {
 			input(t, fw3, "iptables-legacy-restore")
 			input(t, fw4, "nft", "-f", "-")
