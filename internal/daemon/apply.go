@@ -247,6 +247,7 @@ func (d *daemon) slots(p *steer.Plan, choices map[string]steer.Choice) map[ebpf.
 // tables are what the settings say of the data plane's maps.
 func (d *daemon) tables(s *settings) *ebpf.Tables {
 	p := s.plan
+	to := chains{plan: p, numbers: d.view.numbers, done: map[*steer.Link]ebpf.Chain{}}
 	t := &ebpf.Tables{
 		Own:   s.cfg.Main.OwnTraffic,
 		Names: make([]ebpf.NameRule, 0, len(p.Names)), Networks: make([]ebpf.NetworkRule, 0, len(p.Networks)),
@@ -255,10 +256,10 @@ func (d *daemon) tables(s *settings) *ebpf.Tables {
 		t.TrackDirect = t.TrackDirect || p.Destinations[i].MayGoDirect()
 	}
 	for _, r := range p.Names {
-		t.Names = append(t.Names, ebpf.NameRule{Name: r.Name, Full: d.chain(p, r.Full), Suffix: d.chain(p, r.Suffix)})
+		t.Names = append(t.Names, ebpf.NameRule{Name: r.Name, Full: to.of(r.Full), Suffix: to.of(r.Suffix)})
 	}
 	for _, r := range p.Networks {
-		t.Networks = append(t.Networks, ebpf.NetworkRule{Prefix: r.Prefix, Chain: d.chain(p, r.Chain)})
+		t.Networks = append(t.Networks, ebpf.NetworkRule{Prefix: r.Prefix, Chain: to.of(r.Chain)})
 	}
 	for _, r := range p.Clients {
 		t.Clients = append(t.Clients, ebpf.ClientRule{Prefix: r.Prefix, MAC: r.MAC, Include: r.Include, Exclude: r.Exclude})
@@ -276,14 +277,28 @@ func wanIndexes(names []string) []int {
 	return out
 }
 
-func (d *daemon) chain(p *steer.Plan, c steer.Chain) ebpf.Chain {
+// chains turns a plan's chains into the data plane's, each that is shared once.
+type chains struct {
+	plan    *steer.Plan
+	numbers map[string]ebpf.Destination
+	done    map[*steer.Link]ebpf.Chain // by the chain's first link
+}
+
+func (t *chains) of(c steer.Chain) ebpf.Chain {
+	if len(c) == 0 {
+		return nil
+	}
+	if out, ok := t.done[&c[0]]; ok {
+		return out
+	}
 	out := make(ebpf.Chain, len(c))
 	for i, l := range c {
 		out[i] = ebpf.Link{
-			Destination: d.view.numbers[p.Destinations[l.Destination].Name],
+			Destination: t.numbers[t.plan.Destinations[l.Destination].Name],
 			Include:     l.Include, Exclude: l.Exclude, Bit: l.Bit,
 		}
 	}
+	t.done[&c[0]] = out
 	return out
 }
 

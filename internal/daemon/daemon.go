@@ -226,14 +226,7 @@ func (d *daemon) applyIfDirty(ctx context.Context) {
 	if d.target == nil || d.dirty == clean && !d.unmet || time.Now().Before(d.retry) {
 		return
 	}
-	var err error
-	if d.unmet {
-		if err = d.pursue(ctx, d.target); err == nil {
-			d.inForce(d.target)
-		}
-	} else if err = d.apply(ctx, d.dirty); err == nil {
-		d.dirty = clean
-	}
+	err := d.applyRest(ctx)
 	if err == nil || ctx.Err() != nil {
 		return
 	}
@@ -242,6 +235,22 @@ func (d *daemon) applyIfDirty(ctx context.Context) {
 		d.log.Error("cannot apply, will try again", "error", err, "after", retryTime, "more", held)
 		d.fault("apply settings", err.Error())
 	}
+}
+
+// applyRest applies what is left to do.
+func (d *daemon) applyRest(ctx context.Context) error {
+	if d.unmet {
+		if err := d.pursue(ctx, d.target); err != nil {
+			return err
+		}
+		d.inForce(d.target)
+		return nil
+	}
+	if err := d.apply(ctx, d.dirty); err != nil {
+		return err
+	}
+	d.dirty = clean
+	return nil
 }
 
 func (d *daemon) retryIn(wait time.Duration) { d.retry = time.Now().Add(wait) }

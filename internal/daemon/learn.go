@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/routerd/routerd/ebpf"
@@ -54,9 +55,30 @@ func (d *daemon) learn(ctx context.Context, events []ebpf.Event) {
 			d.tellUnparsed(ev)
 		}
 	}
+	d.steerOwn(ctx, own)
+}
+
+// steerOwn steers the router's own connections to what it looked up. One that
+// began in the moment between the answer and now was translated for the WAN and
+// stopped there by the guard: it is translated anew when its next packet comes,
+// where the tunnel's peer would refuse it otherwise.
+func (d *daemon) steerOwn(ctx context.Context, own map[ebpf.Destination][]netip.Addr) {
+	if len(own) == 0 {
+		return
+	}
+	begun := map[netip.Addr]bool{}
 	for number, addrs := range own {
 		d.warn("steer own traffic", d.net.AddOwn(ctx, uint16(number), addrs))
+		for _, a := range addrs {
+			begun[a] = true
+		}
 	}
+	addrs, _, err := d.net.OwnAddresses()
+	d.warn("list own addresses", err)
+	_, err = d.net.DropConntrack(ctx, func(src, dst netip.AddrPort, _ uint8, reply netip.Addr) bool {
+		return begun[dst.Addr()] && reply == src.Addr() && slices.Contains(addrs, src.Addr())
+	})
+	d.warn("forget tracked connections", err)
 }
 
 // keep puts back what an expiry or a change of the maps at the same moment has

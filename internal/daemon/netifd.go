@@ -1,12 +1,16 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net"
 	"os/exec"
+	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // ubusTime bounds one question to netifd.
@@ -56,14 +60,18 @@ func netifdDevice(name string, answer []byte) (string, error) {
 	if err := json.Unmarshal(answer, &status); err != nil {
 		return "", fmt.Errorf("read status of network %s: %w", name, err)
 	}
+	dev := cmp.Or(status.L3, status.Device)
 	switch {
-	case status.L3 != "":
-		return status.L3, nil
-	case status.Device != "":
-		return status.Device, nil
+	case dev == "":
+		return "", fmt.Errorf("network %s has no device (up: %t)", name, status.Up)
+	case len(dev) >= unix.IFNAMSIZ || strings.ContainsFunc(dev, notInDevice):
+		return "", fmt.Errorf("status of network %s names no device: %q", name, dev)
 	}
-	return "", fmt.Errorf("network %s has no device (up: %t)", name, status.Up)
+	return dev, nil
 }
+
+// notInDevice says of characters that the kernel allows in no device's name.
+func notInDevice(r rune) bool { return r == '/' || r == ':' || r <= ' ' || r == 0x7f }
 
 // devices finds the devices of several names, each once; what cannot be found
 // is told.

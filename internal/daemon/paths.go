@@ -33,6 +33,23 @@ func (d *daemon) choose(p *steer.Plan) map[string]steer.Choice {
 func (d *daemon) moved(ctx context.Context, now map[string]steer.Choice) {
 	before := d.view.choices
 	d.set(func(v *view) { v.choices = now })
+	left, died := d.tellMoves(before, now), d.died()
+	if len(left) == 0 && len(died) == 0 {
+		return
+	}
+	paths := map[ebpf.Destination]owned.PathIndex{}
+	for name, c := range now {
+		paths[d.view.numbers[name]] = d.pathIndex(c.Path)
+	}
+	d.endFlows(ctx, func(f ebpf.Flow) bool {
+		index, moved := left[f.Destination]
+		return moved && f.Path == index || died[f.Path] && paths[f.Destination] != f.Path
+	})
+}
+
+// tellMoves tells of destinations that go another way now, and gives the path of
+// each that left one which is not up.
+func (d *daemon) tellMoves(before, now map[string]steer.Choice) map[ebpf.Destination]owned.PathIndex {
 	left := map[ebpf.Destination]owned.PathIndex{}
 	for name, c := range now {
 		old, known := before[name]
@@ -45,18 +62,7 @@ func (d *daemon) moved(ctx context.Context, now map[string]steer.Choice) {
 			left[d.view.numbers[name]] = d.pathIndex(old.Path)
 		}
 	}
-	died := d.died()
-	if len(left) == 0 && len(died) == 0 {
-		return
-	}
-	paths := map[ebpf.Destination]owned.PathIndex{}
-	for name, c := range now {
-		paths[d.view.numbers[name]] = d.pathIndex(c.Path)
-	}
-	d.endFlows(ctx, func(f ebpf.Flow) bool {
-		index, moved := left[f.Destination]
-		return moved && f.Path == index || died[f.Path] && paths[f.Destination] != f.Path
-	})
+	return left
 }
 
 // died gives the paths that went down since it was last asked.

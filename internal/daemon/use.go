@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"slices"
 
 	"github.com/routerd/routerd/ebpf"
@@ -44,6 +45,8 @@ func (d *daemon) inForce(s *settings) {
 	d.events.Add(control.Event{Kind: control.EventConfig, To: "applied", Reason: fmt.Sprintf(
 		"%d destinations, %d names, %d networks, %d tunnels",
 		len(s.plan.Destinations), len(s.plan.Names), len(s.plan.Networks), len(s.specs))})
+	// Reading long lists takes several times the memory that they keep.
+	debug.FreeOSMemory()
 	d.log.Info("settings applied", "enabled", s.cfg.Main.Enabled, "destinations", len(s.plan.Destinations),
 		"names", len(s.plan.Names), "networks", len(s.plan.Networks), "tunnels", len(s.specs))
 }

@@ -38,8 +38,28 @@ func (c Chain) then(rest Chain) Chain {
 	return out.cut()
 }
 
-// limit keeps what the data plane can hold.
-func (c Chain) limit() Chain { return c[:min(len(c), ChainMax)] }
+// links is a chain as a map can have it for a key.
+type links struct {
+	n int
+	l [ChainMax]Link
+}
+
+// share keeps of a chain what the data plane can hold, and gives the same memory
+// for equal chains: thousands of names have few of them.
+func (b *builder) share(c Chain) Chain {
+	c = c[:min(len(c), ChainMax)]
+	if len(c) == 0 {
+		return nil
+	}
+	key := links{n: len(c)}
+	copy(key.l[:], c)
+	if known, ok := b.shared[key]; ok {
+		return known
+	}
+	c = slices.Clip(c)
+	b.shared[key] = c
+	return c
+}
 
 // suffixChain is what a name and those below it are listed for: by the name,
 // and then by each listed name above it.
@@ -67,10 +87,10 @@ func (b *builder) names() []NameRule {
 	for n := range all {
 		r := NameRule{Name: n}
 		if _, ok := b.suffix[n]; ok {
-			r.Suffix = b.suffixChain(n).limit()
+			r.Suffix = b.share(b.suffixChain(n))
 		}
 		if full, ok := b.full[n]; ok {
-			r.Full = full.then(b.suffixChain(n)).limit()
+			r.Full = b.share(full.then(b.suffixChain(n)))
 		}
 		out = append(out, r)
 	}
@@ -90,7 +110,7 @@ func (b *builder) networks() []NetworkRule {
 				c = c.then(b.nets[netip.PrefixFrom(p.Addr(), bits).Masked()])
 			}
 		}
-		out = append(out, NetworkRule{Prefix: p, Chain: c.cut().limit()})
+		out = append(out, NetworkRule{Prefix: p, Chain: b.share(c.cut())})
 	}
 	slices.SortFunc(out, func(x, y NetworkRule) int { return comparePrefix(x.Prefix, y.Prefix) })
 	return out

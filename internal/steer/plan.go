@@ -75,6 +75,7 @@ type Link struct {
 }
 
 // Chain is the destinations of one rule: the first that takes the client wins.
+// Equal chains of a plan are one piece of memory.
 type Chain []Link
 
 // NameRule is what a name is listed for.
@@ -111,7 +112,10 @@ type Source interface {
 // Compile makes the plan of settings.
 func Compile(c *config.Config, src Source) (*Plan, error) {
 	p := &Plan{Rules: catalogue.NewMatcher[Chain]()}
-	b := builder{plan: p, full: map[string]Chain{}, suffix: map[string]Chain{}, nets: map[netip.Prefix]Chain{}}
+	b := builder{
+		plan: p, full: map[string]Chain{}, suffix: map[string]Chain{}, nets: map[netip.Prefix]Chain{},
+		shared: map[links]Chain{},
+	}
 	for i := range c.Destinations {
 		d := &c.Destinations[i]
 		if !d.Enabled {
@@ -134,6 +138,7 @@ type builder struct {
 	plan         *Plan
 	full, suffix map[string]Chain
 	nets         map[netip.Prefix]Chain
+	shared       map[links]Chain
 	clients      []clientBits
 	restricted   int
 }
