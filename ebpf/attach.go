@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 )
@@ -23,6 +25,7 @@ const (
 
 // attachment is one program on one device.
 type attachment struct {
+	device  string
 	ifindex int
 	role    role
 	ether   bool
@@ -47,10 +50,14 @@ func newHook(d *DataPlane) (hook, error) {
 	case HookClsact:
 		return c, nil
 	}
-	p, err := d.program(guard.program(true))
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Name: "routerd_probe", Type: ebpf.SchedCLS, License: "Dual BSD/GPL",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, -1), asm.Return()}, // TC_ACT_UNSPEC
+	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("load a program to find the hook: %w", explain(err))
 	}
+	defer p.Close()
 	l, err := link.AttachTCX(link.TCXOptions{Interface: loIndex, Program: p, Attach: ebpf.AttachTCXEgress})
 	if err != nil {
 		return c, nil
@@ -66,8 +73,8 @@ func (d *DataPlane) Hook() Hook { return d.hook.kind() }
 
 // Attach puts the programs on exactly these devices: steer and learn on those
 // of the LAN (and learn on lo where own is set), guard on those of the WAN. A
-// device that does not exist is skipped and named in the error, after all
-// others are done.
+// device that does not exist, or that a program cannot be attached to, is skipped
+// and named in the error, after all others are done.
 func (d *DataPlane) Attach(lan, wan []string, own bool) error {
 	var want []attachment
 	var errs []error
@@ -78,7 +85,7 @@ func (d *DataPlane) Attach(lan, wan []string, own bool) error {
 			return
 		}
 		for _, r := range roles {
-			want = append(want, attachment{l.Attrs().Index, r, hasEthernet(l)})
+			want = append(want, attachment{name, l.Attrs().Index, r, hasEthernet(l)})
 		}
 	}
 	for _, name := range lan {
@@ -88,12 +95,9 @@ func (d *DataPlane) Attach(lan, wan []string, own bool) error {
 		add(name, guard)
 	}
 	if own {
-		want = append(want, attachment{loIndex, learn, true})
+		want = append(want, attachment{"lo", loIndex, learn, true})
 	}
-	if err := d.apply(want); err != nil {
-		return err
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, d.apply(want))...)
 }
 
 func (d *DataPlane) apply(want []attachment) error {
@@ -105,21 +109,59 @@ func (d *DataPlane) apply(want []attachment) error {
 		}
 		progs[i] = p
 	}
-	// The table of tail calls must outlive the process before a program
-	// that uses it does.
-	next := d.pin(bpfMapStages + "_new")
-	if err := repin(d.maps[bpfMapStages], next); err != nil {
+	if err := d.pinStages(); err != nil {
 		return fmt.Errorf("pin table of tail calls: %w", err)
 	}
+	var errs []error
 	for i, a := range want {
 		if err := d.hook.attach(a, progs[i]); err != nil {
-			return fmt.Errorf("attach %s to device %d: %w", a.role, a.ifindex, explain(err))
+			errs = append(errs, fmt.Errorf("attach %s to device %s: %w", a.role, a.device, explain(err)))
 		}
 	}
-	if err := os.Rename(next, d.pin(bpfMapStages)); err != nil {
-		return fmt.Errorf("pin table of tail calls: %w", err)
+	errs = append(errs, d.settle(), d.prune(want))
+	if err := errors.Join(errs...); err != nil {
+		return err // programs of an earlier process may still run
 	}
-	// Programs of the other hook, of an earlier process, must not run too.
+	return d.dropStages()
+}
+
+// pinStages pins the table of tail calls under a name that no other has. It must
+// outlive the process before a program that uses it does; and an earlier one's
+// must not be let go before its last program is.
+func (d *DataPlane) pinStages() error {
+	for i := 0; d.stagesPin == ""; i++ {
+		path := fmt.Sprintf("%s_%d", d.pin(bpfMapStages), i)
+		if _, err := os.Lstat(path); err == nil {
+			continue
+		}
+		if err := repin(d.maps[bpfMapStages], path); err != nil {
+			return err
+		}
+		d.stagesPin = path
+	}
+	return nil
+}
+
+// dropStages lets go of earlier processes' tables of tail calls.
+func (d *DataPlane) dropStages() error {
+	pins, err := filepath.Glob(d.pin(bpfMapStages) + "*")
+	if err != nil {
+		return fmt.Errorf("list tables of tail calls: %w", err)
+	}
+	for _, path := range pins {
+		if path == d.stagesPin {
+			continue
+		}
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("let go of a table of tail calls: %w", err)
+		}
+	}
+	return nil
+}
+
+// prune detaches what is not wanted. Programs of the other hook, of an earlier
+// process, must not run too.
+func (d *DataPlane) prune(want []attachment) error {
 	for _, h := range []hook{&tcx{dir: d.opts.Dir}, &clsact{dir: d.opts.Dir}} {
 		keep := want
 		if h.kind() != d.hook.kind() {
@@ -130,19 +172,6 @@ func (d *DataPlane) apply(want []attachment) error {
 		}
 	}
 	return nil
-}
-
-// repin pins a map under a name, whatever is there now.
-func repin(m *ebpf.Map, path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	c, err := m.Clone()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	return c.Pin(path)
 }
 
 // hasEthernet says whether a device's packets begin with an Ethernet header.

@@ -23,10 +23,14 @@ func (*clsact) kind() Hook { return HookClsact }
 
 const (
 	qdiscPrefix = "qdisc_"
-	// filterPriority is low enough to run before the filters that people add.
-	filterPriority = 0x72
-	filterHandle   = 1
+	// firstPriority runs before SQM's filters (10), one of which takes a packet
+	// away for good.
+	firstPriority = 1
+	filterHandle  = 1
 )
+
+// ErrQdisc is wrapped by errors about a device whose qdisc has no egress.
+var ErrQdisc = errors.New("its ingress qdisc has no place for a program on the way out")
 
 func (a attachment) parent() uint32 {
 	if a.role.ingress() {
@@ -38,48 +42,77 @@ func (a attachment) parent() uint32 {
 func filterName(r role) string { return owned.FilterName + r.String() }
 
 func (c *clsact) attach(a attachment, p *ebpf.Program) error {
-	if err := c.addQdisc(a.ifindex); err != nil {
-		return fmt.Errorf("add qdisc clsact: %w", err)
+	l, err := netlink.LinkByIndex(a.ifindex)
+	if err != nil {
+		return err
 	}
-	// One priority a role: a device may be LAN and, by mistake, WAN.
-	f := &netlink.BpfFilter{
-		FilterAttrs: netlink.FilterAttrs{
-			LinkIndex: a.ifindex, Parent: a.parent(), Handle: filterHandle,
-			Priority: filterPriority + uint16(a.role), Protocol: unix.ETH_P_ALL,
-		},
-		Fd: p.FD(), Name: filterName(a.role), DirectAction: true,
+	if err := c.addQdisc(l, a.role); err != nil {
+		return err
 	}
+	f, err := filterPlace(l, a)
+	if err != nil {
+		return fmt.Errorf("list filters: %w", err)
+	}
+	f.Fd, f.Name, f.DirectAction = p.FD(), filterName(a.role), true
 	return netlink.FilterReplace(f)
 }
 
-func (c *clsact) addQdisc(ifindex int) error {
-	l, err := netlink.LinkByIndex(ifindex)
+// filterPlace is where our filter is, or a priority that no other filter has.
+func filterPlace(l netlink.Link, a attachment) (*netlink.BpfFilter, error) {
+	filters, err := netlink.FilterList(l, a.parent())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	q := &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
+	taken := map[uint16]bool{}
+	for _, f := range filters {
+		if b, ok := f.(*netlink.BpfFilter); ok && b.Name == filterName(a.role) {
+			return &netlink.BpfFilter{FilterAttrs: b.FilterAttrs}, nil
+		}
+		taken[f.Attrs().Priority] = true
+	}
+	place := netlink.FilterAttrs{
+		LinkIndex: a.ifindex, Parent: a.parent(), Handle: filterHandle,
+		Priority: firstPriority, Protocol: unix.ETH_P_ALL,
+	}
+	for taken[place.Priority] {
+		place.Priority++
+	}
+	return &netlink.BpfFilter{FilterAttrs: place}, nil
+}
+
+func clsactQdisc(ifindex int) netlink.Qdisc {
+	return &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
 		LinkIndex: ifindex, Parent: netlink.HANDLE_CLSACT, Handle: netlink.MakeHandle(0xffff, 0),
 	}}
-	err = netlink.QdiscAdd(q)
-	if errors.Is(err, syscall.EEXIST) {
-		return nil
-	}
+}
+
+// addQdisc adds a qdisc where there is none. A foreign ingress qdisc, which SQM
+// uses, does for ingress.
+func (c *clsact) addQdisc(l netlink.Link, r role) error {
+	index := l.Attrs().Index
+	qdiscs, err := netlink.QdiscList(l)
 	if err != nil {
-		return err
+		return fmt.Errorf("list qdiscs: %w", err)
 	}
-	// The kernel takes a queue length of 0 for a mistake when a qdisc comes, and
-	// raises it (qdisc_create). clsact has no queue: the device keeps its own.
-	if l.Attrs().TxQLen == 0 {
-		if err := netlink.LinkSetTxQLen(l, 0); err != nil {
-			return fmt.Errorf("keep queue length: %w", err)
+	for _, q := range qdiscs {
+		switch q.Type() {
+		case "clsact":
+			return nil
+		case "ingress":
+			if r.ingress() {
+				return nil
+			}
+			return fmt.Errorf("%w (SQM's? turn its ingress shaping off on this device, or use Linux 6.6 or newer)", ErrQdisc)
 		}
 	}
-	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})
-	if err != nil {
+	// The mark first: one without a qdisc does no harm.
+	if err := pinMark(c.qdiscPin(index)); err != nil {
 		return err
 	}
-	defer m.Close()
-	return repin(m, c.qdiscPin(ifindex))
+	if err := netlink.QdiscAdd(clsactQdisc(index)); err != nil {
+		return fmt.Errorf("add qdisc clsact: %w", err)
+	}
+	return nil
 }
 
 func (c *clsact) qdiscPin(ifindex int) string {
@@ -126,7 +159,7 @@ func removeFilter(l netlink.Link, a attachment) error {
 	}
 	for _, f := range filters {
 		b, ok := f.(*netlink.BpfFilter)
-		if !ok || !strings.HasPrefix(b.Name, filterName(a.role)) {
+		if !ok || b.Name != filterName(a.role) {
 			continue
 		}
 		if err := netlink.FilterDel(b); err != nil {
@@ -145,10 +178,7 @@ func (c *clsact) removeQdisc(l netlink.Link) error {
 			return nil
 		}
 	}
-	q := &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
-		LinkIndex: index, Parent: netlink.HANDLE_CLSACT, Handle: netlink.MakeHandle(0xffff, 0),
-	}}
-	if err := netlink.QdiscDel(q); err != nil {
+	if err := netlink.QdiscDel(clsactQdisc(index)); err != nil {
 		if err := ignoreGone(err); err != nil {
 			return err
 		}
@@ -190,19 +220,4 @@ func ignoreGone(err error) error {
 		}
 	}
 	return err
-}
-
-// Remove takes everything of a data plane out of the kernel: links, filters,
-// qdiscs of ours, pins. Nothing that is already gone is an error.
-func Remove(dir string) error {
-	if err := (&tcx{dir: dir}).prune(nil); err != nil {
-		return err
-	}
-	if err := (&clsact{dir: dir}).prune(nil); err != nil {
-		return err
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("remove pins: %w", err)
-	}
-	return nil
 }

@@ -16,8 +16,9 @@ import (
 )
 
 // enterNetns runs the rest of the test in a network namespace of its own. The
-// thread is given up with it.
-func enterNetns(t testing.TB) {
+// namespace is that of the thread, so that subtests, which run on others, must
+// enter it with inside.
+func enterNetns(t testing.TB) netns.NsHandle {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: makes network namespaces and loads BPF programs")
@@ -40,6 +41,28 @@ func enterNetns(t testing.TB) {
 		runtime.UnlockOSThread()
 	})
 	up(t, "lo")
+	return ns
+}
+
+// inside calls f in a network namespace.
+func inside(t testing.TB, ns netns.NsHandle, f func()) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before, err := netns.Get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer before.Close()
+	if err := netns.Set(ns); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := netns.Set(before); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	f()
 }
 
 func up(t testing.TB, name string) netlink.Link {

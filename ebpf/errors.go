@@ -3,12 +3,9 @@ package ebpf
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"syscall"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 )
 
 // ErrKernel is wrapped by errors about a kernel that lacks what is needed.
@@ -28,30 +25,4 @@ func explain(err error) error {
 		return fmt.Errorf("not enough memory, lower option max_addresses: %w", err)
 	}
 	return err
-}
-
-// mountBPF sees to it that dir lies on a BPF file system: OpenWrt mounts one,
-// other systems may not.
-func mountBPF(dir string) error {
-	var st unix.Statfs_t
-	for d := dir; ; d = filepath.Dir(d) {
-		err := unix.Statfs(d, &st)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, syscall.ENOENT) || d == filepath.Dir(d) {
-			return fmt.Errorf("look at %s: %w", d, err)
-		}
-	}
-	if uint32(st.Type) == unix.BPF_FS_MAGIC {
-		return nil
-	}
-	at := filepath.Dir(dir)
-	if err := os.MkdirAll(at, 0o700); err != nil {
-		return fmt.Errorf("make mount point of the BPF file system: %w", err)
-	}
-	if err := unix.Mount("bpf", at, "bpf", 0, "mode=0700"); err != nil {
-		return fmt.Errorf("mount BPF file system on %s: %w", at, explain(err))
-	}
-	return nil
 }

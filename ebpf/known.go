@@ -118,24 +118,32 @@ func retargetMap[K comparable](m *ebpf.Map, rules map[uint64]bpfRdRule) error {
 		return err
 	}
 	for k, v := range all {
-		before := v
-		r := rules[v.Rule]
-		target := r.Suffix
-		if v.Flags&knownFull != 0 {
-			target = r.Full
-		}
-		if v.Flags &^= knownDrain; target == 0 {
-			v.Flags |= knownDrain
-		} else {
-			v.Target = target
-		}
-		if v == before {
+		if retargeted(v, rules) == v {
 			continue
 		}
-		// It may have been removed meanwhile: then it stays so.
-		if err := m.Update(k, v, ebpf.UpdateExist); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		// Meanwhile it may have been learned anew, or have been removed: then
+		// it stays so.
+		err := m.Lookup(k, &v)
+		if err == nil {
+			err = m.Update(k, retargeted(v, rules), ebpf.UpdateExist)
+		}
+		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return err
 		}
 	}
 	return nil
+}
+
+func retargeted(v bpfRdKnown, rules map[uint64]bpfRdRule) bpfRdKnown {
+	r := rules[v.Rule]
+	target := r.Suffix
+	if v.Flags&knownFull != 0 {
+		target = r.Full
+	}
+	if v.Flags &^= knownDrain; target == 0 {
+		v.Flags |= knownDrain
+	} else {
+		v.Target = target
+	}
+	return v
 }

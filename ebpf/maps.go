@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -46,6 +47,14 @@ type DataPlane struct {
 	adopted bool
 	seed    uint64
 	hook    hook
+	// stale are pinned maps that programs in the kernel still use, and whose
+	// place those of the same names in maps take when new programs run.
+	stale map[string]*ebpf.Map
+	// stagesPin is where the table of tail calls is pinned.
+	stagesPin string
+	// names is the print, by printSeed, of the map of names that is in force.
+	names     namesPrint
+	printSeed maphash.Seed
 }
 
 // adoptable says whether a map outlives the programs that use it. The table of
@@ -54,19 +63,20 @@ func adoptable(name string) bool { return name != bpfMapScratch && name != bpfMa
 
 // Open adopts the maps pinned in o.Dir, or makes them. Entries of a map whose
 // size has changed are taken over into a new one; a map of another layout is
-// made anew, empty. Nothing is attached yet.
+// made anew, empty. Nothing is attached yet, and what is attached goes on with
+// the maps that it has until Attach.
 func Open(o Options) (_ *DataPlane, err error) {
 	if err := mountBPF(o.Dir); err != nil {
 		return nil, err
-	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make pin directory: %w", err)
 	}
 	spec, err := loadBpf()
 	if err != nil {
 		return nil, fmt.Errorf("read BPF object: %w", err)
 	}
-	d := &DataPlane{opts: o, spec: spec, maps: map[string]*ebpf.Map{}, progs: map[string]*ebpf.Program{}}
+	d := &DataPlane{
+		opts: o, spec: spec, maps: map[string]*ebpf.Map{}, progs: map[string]*ebpf.Program{},
+		stale: map[string]*ebpf.Map{}, printSeed: maphash.MakeSeed(),
+	}
 	defer func() {
 		if err != nil {
 			d.Close()
@@ -99,6 +109,9 @@ func (d *DataPlane) Close() error {
 		errs = append(errs, p.Close())
 	}
 	for _, m := range d.maps {
+		errs = append(errs, m.Close())
+	}
+	for _, m := range d.stale {
 		errs = append(errs, m.Close())
 	}
 	return errors.Join(errs...)
@@ -137,21 +150,19 @@ func (d *DataPlane) openMap(name string, spec *ebpf.MapSpec, sound bool) (*ebpf.
 		return ebpf.NewMap(spec)
 	}
 	old, err := ebpf.LoadPinnedMap(d.pin(name), nil)
-	if err != nil || !sound || !sameLayout(old, spec) {
-		closeMap(old)
-		return d.newMap(name, spec, nil)
+	if err != nil {
+		return d.newMap(name, spec)
 	}
-	if old.MaxEntries() == spec.MaxEntries {
+	keep := sound && sameLayout(old, spec)
+	if keep && old.MaxEntries() == spec.MaxEntries {
 		return old, nil
 	}
-	defer old.Close()
-	return d.newMap(name, spec, old)
-}
-
-func closeMap(m *ebpf.Map) {
-	if m != nil {
-		m.Close()
+	d.stale[name] = old
+	m, err := ebpf.NewMap(spec)
+	if err == nil && keep {
+		d.takeOver(name, old, m)
 	}
+	return m, err
 }
 
 func sameLayout(m *ebpf.Map, spec *ebpf.MapSpec) bool {
@@ -162,39 +173,76 @@ func sameLayout(m *ebpf.Map, spec *ebpf.MapSpec) bool {
 	return m.Type() == spec.Type && m.KeySize() == key && m.ValueSize() == value
 }
 
-// newMap makes a map, copies the entries of old into it where there is one, and
-// puts its pin in the place of the old pin in one step.
-func (d *DataPlane) newMap(name string, spec *ebpf.MapSpec, old *ebpf.Map) (*ebpf.Map, error) {
+// newMap makes and pins a map.
+func (d *DataPlane) newMap(name string, spec *ebpf.MapSpec) (*ebpf.Map, error) {
 	m, err := ebpf.NewMap(spec)
 	if err != nil {
 		return nil, err
 	}
-	if old != nil && old.Type() != ebpf.RingBuf {
-		copyMap(old, m)
-	}
-	// bpffs reserves names with a dot.
-	tmp := d.pin(name + "_new")
-	os.Remove(tmp)
-	if err = m.Pin(tmp); err == nil {
-		err = os.Rename(tmp, d.pin(name))
-	}
-	if err != nil {
+	if err := repin(m, d.pin(name)); err != nil {
 		m.Close()
 		return nil, fmt.Errorf("pin: %w", err)
 	}
 	return m, nil
 }
 
-// copyMap copies as much as fits: a map that shrinks loses what finds no room,
-// which the learn program then reports as for any full map.
-func copyMap(from, to *ebpf.Map) {
+// takeOver copies what is not there yet, as much as fits: a map that shrinks
+// loses what finds no room.
+func (d *DataPlane) takeOver(name string, from, to *ebpf.Map) {
+	if from.Type() == ebpf.RingBuf {
+		return
+	}
 	var key, value []byte
+	var lost int
 	it := from.Iterate()
 	for it.Next(&key, &value) {
-		if to.Put(key, value) != nil {
-			return
+		err := to.Update(key, value, ebpf.UpdateNoExist)
+		if err != nil && !errors.Is(err, ebpf.ErrKeyExist) {
+			lost++
 		}
 	}
+	if lost > 0 && d.opts.Log != nil {
+		d.opts.Log.Warn("entries of a map find no room in a smaller one", "map", name, "lost", lost)
+	}
+}
+
+// settle puts the pins of new maps in the place of the old ones', once the
+// programs use them, with what was learned into the old ones until then.
+func (d *DataPlane) settle() error {
+	for name, old := range d.stale {
+		m := d.maps[name]
+		if d.adopted && sameLayout(old, d.spec.Maps[name]) {
+			d.takeOver(name, old, m)
+		}
+		// bpffs reserves names with a dot.
+		next := d.pin(name + newSuffix)
+		err := repin(m, next)
+		if err == nil {
+			err = os.Rename(next, d.pin(name))
+		}
+		if err != nil {
+			return fmt.Errorf("pin map %s: %w", name, err)
+		}
+		delete(d.stale, name)
+		old.Close()
+	}
+	return nil
+}
+
+// newSuffix ends the name of a pin that is about to take another's place.
+const newSuffix = "_new"
+
+// repin pins a map under a name, whatever is there now.
+func repin(m *ebpf.Map, path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	c, err := m.Clone()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return c.Pin(path)
 }
 
 func (d *DataPlane) configure(sound bool) error {

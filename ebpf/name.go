@@ -22,9 +22,19 @@ func wireName(name string) ([]byte, error) {
 			return nil, fmt.Errorf("read name %q: %w", name, ErrName)
 		}
 		wire = append(wire, byte(len(label)))
-		wire = append(wire, strings.ToLower(label)...)
+		for _, c := range []byte(label) {
+			wire = append(wire, lower(c))
+		}
 	}
 	return wire, nil
+}
+
+// lower is what DNS compares by (RFC 4343): letters of ASCII and no others.
+func lower(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
 }
 
 // textName turns a wire name into lower-case presentation form without the dot
@@ -37,10 +47,8 @@ func textName(wire []byte) string {
 		}
 		for _, c := range wire[1 : 1+wire[0]] {
 			switch {
-			case c >= 'A' && c <= 'Z':
-				b.WriteByte(c + 'a' - 'A')
 			case c > ' ' && c < 0x7f && c != '.' && c != '\\':
-				b.WriteByte(c)
+				b.WriteByte(lower(c))
 			default:
 				fmt.Fprintf(&b, "\\%03d", c)
 			}

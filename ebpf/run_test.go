@@ -68,9 +68,9 @@ type via struct {
 // run gives a packet to a program. A program for devices without Ethernet header
 // gets one without: the kernel takes its first 14 octets for such a header,
 // which is why frame.bare needs addresses of bareNet.
-func (d *DataPlane) run(t testing.TB, program string, data []byte, v via) outcome {
+func (w *world) run(t testing.TB, program string, data []byte, v via) outcome {
 	t.Helper()
-	p, err := d.program(program)
+	p, err := w.program(program)
 	if err != nil {
 		t.Fatalf("%+v", err)
 	}
@@ -80,7 +80,8 @@ func (d *DataPlane) run(t testing.TB, program string, data []byte, v via) outcom
 	}
 	var out skb
 	o := ebpf.RunOptions{Data: data, DataOut: make([]byte, len(data)+256), Context: in, ContextOut: &out}
-	ret, err := p.Run(&o)
+	var ret uint32
+	inside(t, w.ns, func() { ret, err = p.Run(&o) })
 	if err != nil {
 		t.Fatalf("run %s over %d octets: %v", program, len(data), err)
 	}

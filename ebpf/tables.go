@@ -3,7 +3,9 @@ package ebpf
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net/netip"
+	"slices"
 
 	"github.com/cilium/ebpf"
 
@@ -97,14 +99,15 @@ func (d *DataPlane) SetTables(t *Tables) error {
 	if err != nil {
 		return err
 	}
-	if err := d.setNetworks(t.Networks, targets); err != nil {
+	networks, err := d.setNetworks(t.Networks, targets)
+	if err != nil {
 		return err
 	}
 	if err := d.retarget(names); err != nil {
 		return err
 	}
 	return d.setConfig(func(c *bpfRdConfig) {
-		c.Flags = flag(len(t.Networks) > 0, flagNetworks) | flag(t.TrackDirect, flagTrackDirect) | flag(t.Own, flagOwn)
+		c.Flags = flag(networks > 0, flagNetworks) | flag(t.TrackDirect, flagTrackDirect) | flag(t.Own, flagOwn)
 		c.Wan = [4]uint32{}
 		for i := 0; i < len(t.WAN) && i < len(c.Wan); i++ {
 			c.Wan[i] = uint32(t.WAN[i])
@@ -128,6 +131,9 @@ func flag(on bool, bit uint32) uint32 {
 
 // SetSlot switches a destination: one atomic write, for every flow from the next.
 func (d *DataPlane) SetSlot(id Destination, s Slot) error {
+	if most := owned.PathIndex(uint32(d.opts.Mask) >> d.opts.Mask.Shift()); s.Path > most {
+		return fmt.Errorf("set slot of destination %d: path %d does not fit the mark bits, which hold up to %d", id, s.Path, most)
+	}
 	v := uint32(s.Path) | flag(s.Closed, slotClosed)
 	if err := d.maps[bpfMapSlots].Put(uint32(id), v); err != nil {
 		return fmt.Errorf("set slot of destination %d: %w", id, err)
@@ -138,20 +144,16 @@ func (d *DataPlane) SetSlot(id Destination, s Slot) error {
 // slotClosed is RD_SLOT_CLOSED.
 const slotClosed = 0x100
 
-// setNames builds the hash of names and puts it in the place of the old one.
+// setNames builds the hash of names and puts it in the place of the old one,
+// unless that says the same: for a moment there are two.
 func (d *DataPlane) setNames(rules []NameRule, targets chains) (map[uint64]bpfRdRule, error) {
-	values := make(map[uint64]bpfRdRule, len(rules))
-	owner := make(map[uint64]string, len(rules))
-	for _, r := range rules {
-		h, err := HashName(d.seed, r.Name)
-		if err != nil {
-			return nil, err
-		}
-		if other, ok := owner[h]; ok {
-			return nil, fmt.Errorf("hash names: %s and %s collide, or one is given twice", other, r.Name)
-		}
-		owner[h] = r.Name
-		values[h] = bpfRdRule{Full: targets.of(r.Full), Suffix: targets.of(r.Suffix)}
+	values, err := d.hashNames(rules, targets)
+	if err != nil {
+		return nil, err
+	}
+	fp := d.fingerprint(values)
+	if fp == d.names {
+		return values, nil
 	}
 	spec := d.spec.Maps[bpfMapRules].InnerMap.Copy()
 	spec.Name = "rules_inner"
@@ -167,7 +169,50 @@ func (d *DataPlane) setNames(rules []NameRule, targets chains) (map[uint64]bpfRd
 	if err := d.maps[bpfMapRules].Put(uint32(0), uint32(inner.FD())); err != nil {
 		return nil, fmt.Errorf("replace map of names: %w", err)
 	}
+	d.names = fp
 	return values, nil
+}
+
+func (d *DataPlane) hashNames(rules []NameRule, targets chains) (map[uint64]bpfRdRule, error) {
+	values := make(map[uint64]bpfRdRule, len(rules))
+	for i, r := range rules {
+		h, err := HashName(d.seed, r.Name)
+		if err != nil {
+			return nil, err
+		}
+		if _, ok := values[h]; ok {
+			return nil, fmt.Errorf("hash names: %s and %s collide, or one is given twice", d.nameOf(h, rules[:i]), r.Name)
+		}
+		values[h] = bpfRdRule{Full: targets.of(r.Full), Suffix: targets.of(r.Suffix)}
+	}
+	return values, nil
+}
+
+func (d *DataPlane) nameOf(hash uint64, rules []NameRule) string {
+	for _, r := range rules {
+		if h, _ := HashName(d.seed, r.Name); h == hash {
+			return r.Name
+		}
+	}
+	return ""
+}
+
+// namesPrint tells one map of names from another, whatever their order.
+type namesPrint struct {
+	n   int
+	sum uint64
+}
+
+func (d *DataPlane) fingerprint(values map[uint64]bpfRdRule) namesPrint {
+	type entry struct {
+		hash         uint64
+		full, suffix uint16
+	}
+	p := namesPrint{n: len(values) + 1} // unlike that of no map
+	for h, r := range values {
+		p.sum += maphash.Comparable(d.printSeed, entry{h, r.Full, r.Suffix})
+	}
+	return p
 }
 
 // putAll writes many entries, in batches where the kernel has them.
@@ -200,20 +245,75 @@ func putAll[K comparable, V any](m *ebpf.Map, values map[K]V) error {
 	return flush()
 }
 
-func (d *DataPlane) setNetworks(rules []NetworkRule, targets chains) error {
+// setNetworks says how many networks there are now. One whose rule is gone stays
+// for as long as flows use it, unless a wider one takes them.
+func (d *DataPlane) setNetworks(rules []NetworkRule, targets chains) (int, error) {
+	m := d.maps[bpfMapNetworks]
 	want := make(map[bpfRdPrefix]bpfRdRule, len(rules))
 	for _, r := range rules {
 		want[prefix(r.Prefix)] = bpfRdRule{Suffix: targets.of(r.Chain)}
 	}
-	return sync(d.maps[bpfMapNetworks], want, "networks")
+	have, err := entries[bpfRdPrefix, bpfRdRule](m)
+	if err != nil {
+		return 0, fmt.Errorf("read networks: %w", err)
+	}
+	for k := range want {
+		delete(have, k)
+	}
+	if len(have) > 0 {
+		if err := d.drainNetworks(have, rules, want); err != nil {
+			return 0, err
+		}
+	}
+	apart(want)
+	return len(want), sync(m, want, "networks")
 }
 
+func (d *DataPlane) drainNetworks(gone map[bpfRdPrefix]bpfRdRule, rules []NetworkRule, want map[bpfRdPrefix]bpfRdRule) error {
+	flows, err := d.Flows()
+	if err != nil {
+		return err
+	}
+	for k, v := range gone {
+		p := k.prefix()
+		used := slices.ContainsFunc(flows, func(f Flow) bool { return p.Contains(f.Server.Addr()) })
+		covered := slices.ContainsFunc(rules, func(r NetworkRule) bool {
+			return r.Prefix.Bits() <= p.Bits() && r.Prefix.Contains(p.Addr())
+		})
+		if used && !covered {
+			want[k] = bpfRdRule{Full: networkDrain, Suffix: v.Suffix}
+		}
+	}
+	return nil
+}
+
+// networkDrain stands in the place of a full: target, which no network has.
+const networkDrain = 1
+
+// setExempt gives each range its length, counted from 1, as value.
 func (d *DataPlane) setExempt(prefixes []netip.Prefix) error {
 	want := make(map[bpfRdPrefix]uint32, len(prefixes))
 	for _, p := range prefixes {
-		want[prefix(p)] = 1
+		want[prefix(p)] = prefix(p).Bits + 1
 	}
+	apart(want)
 	return sync(d.maps[bpfMapExempt], want, "exempt ranges")
+}
+
+// apart keeps IPv6 prefixes from covering IPv4, whose addresses lie below
+// ::ffff:0:0/96 in the maps: that gets an entry which says nothing.
+func apart[V any](want map[bpfRdPrefix]V) {
+	v4 := prefix(netip.MustParsePrefix("0.0.0.0/0"))
+	if _, ok := want[v4]; ok {
+		return
+	}
+	for k := range want {
+		if k.Bits < v4.Bits && netip.PrefixFrom(netip.AddrFrom16(k.Addr.B), int(k.Bits)).Contains(netip.AddrFrom16(v4.Addr.B)) {
+			var nothing V
+			want[v4] = nothing
+			return
+		}
+	}
 }
 
 func (d *DataPlane) setClients(rules []ClientRule) error {
@@ -226,6 +326,7 @@ func (d *DataPlane) setClients(rules []ClientRule) error {
 			macs[uint64(ClientMAC(r.MAC))] = v
 		}
 	}
+	apart(nets)
 	if err := sync(d.maps[bpfMapClientNetworks], nets, "clients' networks"); err != nil {
 		return err
 	}

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/vishvananda/netns"
+
 	"github.com/routerd/routerd/internal/owned"
 )
 
@@ -30,6 +32,7 @@ var (
 // world is a data plane with rules of every kind.
 type world struct {
 	*DataPlane
+	ns       netns.NsHandle
 	lan, wan int // interface indexes
 	dest     map[string]Destination
 	tables   *Tables
@@ -50,11 +53,12 @@ func newWorld(t testing.TB) *world {
 
 func openWorld(t testing.TB, change func(*Options)) *world {
 	t.Helper()
-	enterNetns(t)
+	ns := enterNetns(t)
 	o := testOptions(t)
 	change(&o)
 	w := &world{
 		DataPlane: mustOpen(t, o),
+		ns:        ns,
 		lan:       addVeth(t, "lan0").Attrs().Index,
 		wan:       addVeth(t, "wan0").Attrs().Index,
 	}

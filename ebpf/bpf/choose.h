@@ -12,6 +12,7 @@
 static __always_inline int listed(const struct rd_config *cfg, const struct rd_addr *addr)
 {
 	struct rd_prefix key;
+	struct rd_rule *net;
 
 	if (bpf_map_lookup_elem(&addresses, addr))
 		return 1;
@@ -19,7 +20,8 @@ static __always_inline int listed(const struct rd_config *cfg, const struct rd_a
 		return 0;
 	key.bits = 128;
 	addr_copy(&key.addr, addr);
-	return !!bpf_map_lookup_elem(&networks, &key);
+	net = bpf_map_lookup_elem(&networks, &key);
+	return net && net->suffix;
 }
 
 /* Fills in the client's bits, once. */

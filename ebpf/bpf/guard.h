@@ -56,7 +56,7 @@ static __always_inline int guard_packet(struct __sk_buff *skb, int eth)
 		 * outer one goes to an endpoint, which is exempt by itself and
 		 * not as part of a range. */
 		range = bpf_map_lookup_elem(&exempt, &key);
-		return range && *range == 128 ? TC_ACT_UNSPEC : guard_drop();
+		return range && *range == 1 + 128 ? TC_ACT_UNSPEC : guard_drop();
 	}
 	return guard_own(cfg, &key.addr) ? guard_drop() : TC_ACT_UNSPEC;
 }

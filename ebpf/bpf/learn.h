@@ -295,7 +295,7 @@ static __always_inline int learn_address(struct scratch *s, __u32 ttl)
 /* Learns what was collected, and leaves in the event what is known now. */
 static __always_inline void learn_found(struct scratch *s)
 {
-	__u32 n, ttl;
+	__u32 n, ttl, *range;
 	int i;
 
 	s->a.now = now_ticks();
@@ -310,7 +310,8 @@ static __always_inline void learn_found(struct scratch *s)
 		if (i >= s->a.nfound)
 			break;
 		addr_copy(&s->key.addr, &s->event.addr[i]);
-		if (bpf_map_lookup_elem(&exempt, &s->key.bits)) {
+		range = bpf_map_lookup_elem(&exempt, &s->key.bits);
+		if (range && *range) {
 			s->a.refused++;
 			continue;
 		}

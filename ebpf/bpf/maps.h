@@ -83,7 +83,8 @@ struct {
 } networks SEC(".maps");
 
 /* Ranges that no DNS answer makes known: reserved ones, the router's and the
- * LAN's own, tunnels' endpoints. The value is the prefix' length. */
+ * LAN's own, tunnels' endpoints. The value is the prefix' length, counted
+ * from 1; 0 stands for a range that is not exempt. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
