@@ -103,7 +103,10 @@ func (r *reader) checkDestinations(c *Config, sections []*uci.Section) {
 		}
 		if d.Policy == PolicyTunnel && !r.hasTunnel(d) {
 			then := "its connections are blocked until there is one"
-			if d.Fallback == FallbackDirect {
+			switch {
+			case len(c.Tunnels) == 0: // steer.Destination.Unset
+				then = "nothing is steered until the settings have a tunnel"
+			case d.Fallback == FallbackDirect:
 				then = "its connections go direct until there is one"
 			}
 			r.sectionNote(s, "policy is tunnel and no enabled tunnel is there to use: "+then, "add one with: routerd tunnel import NAME FILE")

@@ -259,7 +259,7 @@ func TestDefaultIsValidAndAsWritten(t *testing.T) {
 	if d := cmp.Diff(want, c); d != "" {
 		t.Error(d)
 	}
-	if n := len(notes); n != 6 || !strings.Contains(notes[3], "policy is tunnel and no enabled tunnel is there to use: its connections are blocked") {
+	if n := len(notes); n != 6 || !strings.Contains(notes[3], "policy is tunnel and no enabled tunnel is there to use: nothing is steered") {
 		t.Errorf("%q", notes)
 	}
 }

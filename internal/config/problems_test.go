@@ -229,11 +229,14 @@ func TestParseNotesWhatMayNotBeMeant(t *testing.T) {
 		{"nothing listed", head + dest, []string{`note: line 2, section a: matches nothing: it has no service, category, domain, address or file; add a rule, or disable the destination`}},
 		{"nothing listed and disabled", head + dest + "\toption enabled 0\n", nil},
 		{"nothing listed but a list", head + dest + "config list l\n\toption url file:///a\n\toption destination a\n", []string{`note: line 4, section l: lists are accepted, but not yet active in this version: nothing is fetched`}},
-		{"no tunnel, blocked", head + "config destination a\n\tlist domain example.org\n", []string{`note: line 2, section a: policy is tunnel and no enabled tunnel is there to use: its connections are blocked until there is one; add one with: routerd tunnel import NAME FILE`}},
-		{"no tunnel, direct", head + "config destination a\n\tlist domain example.org\n\toption fallback direct\n", []string{`note: line 2, section a: policy is tunnel and no enabled tunnel is there to use: its connections go direct until there is one; add one with: routerd tunnel import NAME FILE`}},
+		{"no tunnel at all", head + "config destination a\n\tlist domain example.org\n", []string{`note: line 2, section a: policy is tunnel and no enabled tunnel is there to use: nothing is steered until the settings have a tunnel; add one with: routerd tunnel import NAME FILE`}},
+		{"no tunnel at all, direct", head + "config destination a\n\tlist domain example.org\n\toption fallback direct\n", []string{`note: line 2, section a: policy is tunnel and no enabled tunnel is there to use: nothing is steered until the settings have a tunnel; add one with: routerd tunnel import NAME FILE`}},
 		{"only disabled tunnels", head + tunnel + "\toption enabled 0\nconfig tunnel b\n\toption config /b\nconfig destination a\n\tlist domain example.org\n\tlist tunnel home\n", []string{
 			`note: line 7, section a: policy is tunnel and no enabled tunnel is there to use: its connections are blocked until there is one; add one with: routerd tunnel import NAME FILE`,
 			`note: line 9, section a, option tunnel, value "home": is a tunnel that is disabled`,
+		}},
+		{"only disabled tunnels, direct", head + tunnel + "\toption enabled 0\nconfig destination a\n\tlist domain example.org\n\toption fallback direct\n", []string{
+			`note: line 5, section a: policy is tunnel and no enabled tunnel is there to use: its connections go direct until there is one; add one with: routerd tunnel import NAME FILE`,
 		}},
 		{"no effect", head + tunnel + dest + "\tlist domain example.org\n\tlist tunnel home\n\toption fallback direct\n", []string{
 			`note: line 7, section a, option tunnel, value "home": has no effect with policy block`,
