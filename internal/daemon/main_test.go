@@ -116,6 +116,8 @@ ip link set br-lan up
 ip link set wan up
 ip link set tun0 up
 ip route add default via 9.9.1.1 dev wan
+sysctl -qw net.ipv4.ip_forward=1
+sysctl -qw net.ipv6.conf.all.forwarding=1
 `
 
 func newRouter(t *testing.T) *router {
@@ -131,7 +133,7 @@ func newRouter(t *testing.T) *router {
 		if t.Failed() {
 			t.Log(r.log.String())
 		}
-		_ = unix.Unmount(filepath.Join(dir, "bpf"), unix.MNT_DETACH)
+		_ = unix.Unmount(r.o.BPFDir, unix.MNT_DETACH) // if it is a mount of its own
 	})
 	r.run(machine)
 	return r
@@ -250,10 +252,14 @@ func (r *router) problem(words string) bool {
 	return strings.Contains(strings.Join(r.status().Problems, "\n"), words)
 }
 
-// path is where a destination goes.
+// path is where a destination goes; "" where it goes nowhere yet.
 func (r *router) path(name string) string {
 	r.Helper()
-	for _, d := range r.status().Destinations {
+	s, err := r.client().Status(context.Background())
+	if err != nil {
+		return ""
+	}
+	for _, d := range s.Destinations {
 		if d.Name == name {
 			return d.Path
 		}
