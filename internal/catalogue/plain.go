@@ -50,7 +50,7 @@ func (p LineProblem) String() string {
 // the reader, or says that the list as a whole cannot be used; rules then hold
 // what stood before.
 func ParsePlain(r io.Reader) (rules []Rule, problems []LineProblem, err error) {
-	lines := newLineReader(r)
+	lines := newLineReader(r, MaxListSize)
 	for wrong := 0; ; {
 		text, err := lines.next()
 		if errors.Is(err, io.EOF) {
@@ -100,10 +100,11 @@ type lineReader struct {
 	r      *bufio.Reader
 	number int // of the line that next gave last, from 1
 	size   int // bytes read
+	limit  int // of size
 }
 
-func newLineReader(r io.Reader) *lineReader {
-	return &lineReader{r: bufio.NewReaderSize(r, MaxListLine+len("\r\n"))}
+func newLineReader(r io.Reader, limit int) *lineReader {
+	return &lineReader{r: bufio.NewReaderSize(r, MaxListLine+len("\r\n")), limit: limit}
 }
 
 // next gives a line without its end. The error is io.EOF after the last line,
@@ -112,8 +113,8 @@ func (l *lineReader) next() (string, error) {
 	line, long, err := l.read()
 	atEnd := errors.Is(err, io.EOF)
 	switch {
-	case l.size > MaxListSize:
-		return "", fmt.Errorf("read list: %w: at most %d bytes are read", ErrListTooLarge, MaxListSize)
+	case l.size > l.limit:
+		return "", fmt.Errorf("read list: %w: at most %d bytes are read", ErrListTooLarge, l.limit)
 	case err != nil && !atEnd:
 		return "", fmt.Errorf("read list, line %d: %w", l.number, err)
 	case long:
@@ -136,7 +137,7 @@ func (l *lineReader) read() (line []byte, long bool, err error) {
 	line, err = l.r.ReadSlice('\n')
 	l.number++
 	l.size += len(line)
-	for errors.Is(err, bufio.ErrBufferFull) && l.size <= MaxListSize {
+	for errors.Is(err, bufio.ErrBufferFull) && l.size <= l.limit {
 		long = true
 		var more []byte
 		more, err = l.r.ReadSlice('\n')

@@ -19,7 +19,7 @@ type serviceParser struct {
 // parseServices reads the services of one category. The error names the line.
 func parseServices(r io.Reader, category Category) ([]Service, error) {
 	p := serviceParser{category: category}
-	lines := newLineReader(r)
+	lines := newLineReader(r, MaxListSize)
 	for {
 		text, err := lines.next()
 		if errors.Is(err, io.EOF) {
