@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -21,6 +22,8 @@ type answer struct {
 	ttl   uint32       // seconds that the whole may be kept
 	rcode int          // with the upper bits of the OPT record
 	ipv6  bool         // holds AAAA or SVCB records
+	// negative says that the name has no record of the type.
+	negative bool
 }
 
 // Options of EDNS that belong to one hop: ECS, COOKIE, keepalive, padding.
@@ -37,7 +40,7 @@ var (
 
 // parseAnswer checks that msg answers query, a message of ours with one
 // question, and reads it. With exactCase the question's letters must come back
-// as they were sent (0x20). The result keeps msg.
+// as they were sent (0x20). It may write to msg and keeps no part of it.
 func parseAnswer(msg, query []byte, exactCase bool) (*answer, error) {
 	end, err := matches(msg, query, exactCase)
 	if err != nil {
@@ -57,6 +60,7 @@ func parseAnswer(msg, query []byte, exactCase bool) (*answer, error) {
 			return nil, fmt.Errorf("read answer: %w", err)
 		}
 	}
+	a.msg = bytes.Clone(a.msg) // what it was read into may be larger, or used again
 	a.ttl = a.lifetime(Type(binary.BigEndian.Uint16(msg[end-4:])))
 	return a, nil
 }
@@ -204,6 +208,7 @@ func (a *answer) lifetime(qtype Type) uint32 {
 	case negative == none:
 		return 0
 	}
+	a.negative = true
 	return min(ttl, negative)
 }
 

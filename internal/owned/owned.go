@@ -64,6 +64,10 @@ const (
 	ConfigFile = "/etc/config/routerd"
 	// TunnelDir is where `routerd tunnel import` puts wg-quick files.
 	TunnelDir = "/etc/routerd"
+	// ResolverPort is the UDP and TCP port of our own resolver on every local
+	// address. Queries for listed names are turned to it in the kernel; it is not
+	// 53, so that dnsmasq keeps its place.
+	ResolverPort = 5399
 	// DefaultMask is the default value of option mark_mask.
 	DefaultMask Mask = 0x0f000000
 )

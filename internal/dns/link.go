@@ -1,0 +1,200 @@
+package dns
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// hedgeAfter is how long one upstream may take before the next one is asked
+	// beside it.
+	hedgeAfter = 400 * time.Millisecond
+	// backOff is how long an upstream that failed comes last; it doubles with
+	// each failure up to maxBackOff.
+	backOff    = time.Second
+	maxBackOff = time.Minute
+)
+
+// exchanger asks one upstream by one path.
+type exchanger interface {
+	// exchange asks a query with the id 0 and gives the checked answer.
+	exchange(ctx context.Context, query []byte) (*answer, error)
+	// reset closes connections over which nothing has come since.
+	reset(since time.Time)
+	// close ends all; it is not used after.
+	close()
+}
+
+// UpstreamError says which upstream failed, by which path and at which layer
+// (the Layer constants).
+type UpstreamError struct {
+	Upstream string
+	Path     Path
+	Layer    string
+	Err      error
+}
+
+// Error names the upstream and the layer.
+func (e *UpstreamError) Error() string {
+	return fmt.Sprintf("ask %s: %s: %v", e.Upstream, e.Layer, e.Err)
+}
+
+// Unwrap gives the reason.
+func (e *UpstreamError) Unwrap() error { return e.Err }
+
+// link is one upstream by one path, with its health.
+type link struct {
+	upstream  Upstream
+	path      Path
+	exchanger exchanger
+	now       func() time.Time
+
+	mu       sync.Mutex // guards what follows
+	failures int
+	until    time.Time // it comes last until then
+	err      error     // the last one; nil since it last answered
+}
+
+func newLink(u Upstream, path Path, o *Options) *link {
+	l := &link{upstream: u, path: path, now: o.Now}
+	open := opener{upstream: u, path: path, dial: o.Dial}
+	v := verifier{host: u.host, roots: o.Roots, now: o.Now, floor: o.Floor}
+	tcp := &streamExchanger{connect: func(ctx context.Context) (net.Conn, error) { return open.open(ctx, "tcp") }}
+	switch u.scheme {
+	case SchemeHTTPS:
+		l.exchanger = newDoH(open, v.config("h2", "http/1.1"))
+	case SchemeTLS:
+		config := v.config("dot")
+		l.exchanger = &streamExchanger{connect: func(ctx context.Context) (net.Conn, error) { return open.openTLS(ctx, config) }}
+	case SchemeUDP:
+		l.exchanger = &udpExchanger{opener: open, tcp: tcp}
+	default:
+		l.exchanger = tcp
+	}
+	return l
+}
+
+// softError is an answer that another upstream might better: SERVFAIL, REFUSED
+// and other refusals.
+type softError struct{ answer *answer }
+
+func (e *softError) Error() string {
+	return fmt.Sprintf("answered with response code %d", e.answer.rcode)
+}
+
+// ask asks once as number i of a race, and keeps the score.
+func (l *link) ask(ctx context.Context, query []byte, i int) (*answer, error) {
+	begun := l.now()
+	a, err := l.exchanger.exchange(ctx, query)
+	if err == nil {
+		l.answered()
+		if a.rcode != rcodeSuccess && a.rcode != rcodeName {
+			return nil, l.describe(&layerError{LayerAnswer, &softError{a}})
+		}
+		return a, nil
+	}
+	err = l.describe(err)
+	if blamed(ctx, err, i) {
+		l.exchanger.reset(begun)
+		l.failed(err)
+	}
+	return nil, err
+}
+
+// blamed says whether an error is the upstream's own. An upstream that was
+// outrun by one that was asked later is to blame; one that was not given the
+// time is not.
+func blamed(ctx context.Context, err error, i int) bool {
+	if errors.Is(err, ErrPathDown) {
+		return false
+	}
+	if ctx.Err() == nil {
+		return true
+	}
+	var by outrun
+	if errors.As(context.Cause(ctx), &by) {
+		return int(by) > i
+	}
+	return errors.Is(context.Cause(ctx), context.DeadlineExceeded)
+}
+
+func (l *link) describe(err error) error {
+	out := &UpstreamError{Upstream: l.upstream.text, Path: l.path, Layer: LayerConnect, Err: err}
+	if inner := (*layerError)(nil); errors.As(err, &inner) {
+		out.Layer, out.Err = inner.layer, inner.err
+	}
+	if isTimeout(err) {
+		out.Layer = LayerTimeout
+	}
+	if unknown := (x509.UnknownAuthorityError{}); errors.As(err, &unknown) {
+		out.Err = fmt.Errorf("%w (is the package ca-bundle installed?)", out.Err)
+	}
+	return out
+}
+
+func (l *link) answered() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failures, l.until, l.err = 0, time.Time{}, nil
+}
+
+func (l *link) failed(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	wait := min(backOff<<min(l.failures, 10), maxBackOff)
+	l.failures++
+	l.until, l.err = l.now().Add(wait), err
+}
+
+func (l *link) state() UpstreamState {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return UpstreamState{Upstream: l.upstream, Path: l.path, Err: l.err, Failures: l.failures, Resting: l.now().Before(l.until)}
+}
+
+func (l *link) resting() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.now().Before(l.until) {
+		return l.until
+	}
+	return time.Time{}
+}
+
+// order puts those that failed lately behind the others, the one that rests
+// longest last. They are still asked when nobody else answers.
+func order(links []*link) []*link {
+	type rested struct {
+		link  *link
+		until time.Time
+	}
+	all := make([]rested, len(links))
+	for i, l := range links {
+		all[i] = rested{l, l.resting()}
+	}
+	slices.SortStableFunc(all, func(a, b rested) int { return a.until.Compare(b.until) })
+	out := make([]*link, len(links))
+	for i, r := range all {
+		out[i] = r.link
+	}
+	return out
+}
+
+// askAll asks upstreams in order, the next one beside those that take long,
+// and gives the first good answer; else the first refusal that one of them
+// gave, as softError within the error.
+func askAll(ctx context.Context, links []*link, query []byte) (*answer, error) {
+	if len(links) == 0 {
+		return nil, errors.New("no resolver is set")
+	}
+	ordered := order(links)
+	return race(ctx, len(ordered), hedgeAfter, func(ctx context.Context, i int) (*answer, error) {
+		return ordered[i].ask(ctx, query, i)
+	}, func(*answer) {})
+}

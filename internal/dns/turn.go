@@ -1,0 +1,104 @@
+package dns
+
+import (
+	"context"
+	"net/netip"
+)
+
+// action is what is left to do for a message.
+type action uint8
+
+const (
+	actionNone    action = iota // nothing: it gets no answer
+	actionReply                 // the answer is ready
+	actionResolve               // upstreams are to be asked
+	actionRelay                 // it belongs to another server
+)
+
+// turn is one message of a client on its way through the server.
+type turn struct {
+	q        query
+	client   netip.Addr
+	key      []byte
+	name     string
+	decision Decision
+	refusal  int // the response code where there is nobody to relay to
+}
+
+// begin reads a message and answers it if that takes no waiting: the answer is
+// appended to dst. t keeps msg.
+func (s *Server) begin(t *turn, dst, msg []byte) ([]byte, action) {
+	verdict := t.q.parse(msg)
+	switch verdict {
+	case verdictIgnore:
+		return dst, actionNone
+	case verdictFormat:
+		return t.q.appendEmpty(dst, rcodeFormat), actionReply
+	case verdictOther:
+		t.refusal = rcodeNotImpl
+		return dst, actionRelay
+	}
+	t.key = t.q.appendKey(t.key[:0], 0)
+	t.name = nameText(t.key[:len(t.key)-keyTail])
+	t.decision = s.o.Decide(t.name, t.client)
+	switch d := t.decision; {
+	case !d.Listed:
+		t.refusal = rcodeRefused
+		return dst, actionRelay
+	case verdict == verdictVersion:
+		return t.q.appendEmpty(dst, rcodeBadVers), actionReply
+	case verdict == verdictRefuse:
+		return t.q.appendEmpty(dst, rcodeRefused), actionReply
+	case d.Block || d.Canary:
+		return t.q.appendNegative(dst, rcodeName), actionReply
+	case d.NoIPv6 && t.q.qtype == 28:
+		// Nobody needs to be asked: the client could not use any answer.
+		return t.q.appendNegative(dst, rcodeSuccess), actionReply
+	}
+	t.key[len(t.key)-1] = byte(t.decision.Path)
+	if f, ok := s.o.Resolver.cached(t.key); ok {
+		return s.reply(t, dst, f), actionReply
+	}
+	return dst, actionResolve
+}
+
+// resolve waits for the upstreams' answer and appends it for the client.
+func (s *Server) resolve(ctx context.Context, t *turn, dst []byte) []byte {
+	f, err := s.o.Resolver.resolve(ctx, cacheKey(t.key))
+	if err != nil {
+		s.o.Log.Debug("cannot answer", "name", t.name, "error", err)
+		return t.q.appendEmpty(dst, rcodeFailure)
+	}
+	return s.reply(t, dst, f)
+}
+
+// reply appends an answer for the client, after its addresses have been learned.
+func (s *Server) reply(t *turn, dst []byte, f found) []byte {
+	a := f.answer
+	if t.decision.NoIPv6 {
+		var err error
+		if a, err = a.withoutIPv6(); err != nil {
+			s.o.Log.Debug("cannot answer", "name", t.name, "error", err)
+			return t.q.appendEmpty(dst, rcodeFailure)
+		}
+	}
+	if len(a.addrs) > 0 {
+		if err := s.o.Learn(t.name, t.client, a.addrs, a.minTTL(f.age)); err != nil {
+			s.o.Log.Warn("answer withheld", "name", t.name, "client", t.client, "error", err)
+			return t.q.appendEmpty(dst, rcodeFailure)
+		}
+	}
+	if a.rcode > maskRcode && !t.q.edns {
+		return t.q.appendEmpty(dst, rcodeFailure)
+	}
+	return a.appendReply(dst, &t.q, f.age)
+}
+
+// keep gives a turn that stays what it is while the message's buffer is used
+// for the next one.
+func (t *turn) keep() *turn {
+	out := &turn{client: t.client, name: t.name, decision: t.decision, refusal: t.refusal}
+	out.q.parse(append([]byte(nil), t.q.msg...))
+	out.key = append([]byte(nil), t.key...)
+	return out
+}

@@ -1,0 +1,222 @@
+package dns
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// Scheme is how an upstream is asked.
+type Scheme string
+
+// The schemes, by the word that stands in settings.
+const (
+	SchemeHTTPS Scheme = "https" // DoH, RFC 8484
+	SchemeTLS   Scheme = "tls"   // DoT, RFC 7858
+	SchemeTCP   Scheme = "tcp"
+	SchemeUDP   Scheme = "udp" // with TCP for truncated and doubtful answers
+)
+
+// Upstream names one server. It does not change; the zero value is no server.
+type Upstream struct {
+	text   string
+	scheme Scheme
+	host   string // name or address without brackets; the certificate is for it
+	port   uint16
+	path   string // of https
+	addrs  []netip.Addr
+}
+
+const upstreamForms = "allowed are https://HOST[:PORT][/PATH], tls://HOST[:PORT], tcp://HOST[:PORT] and udp://HOST[:PORT]; " +
+	"HOST is an address, or a name with its addresses at the end: #ADDRESS[,ADDRESS…]"
+
+// ParseUpstream reads an upstream as settings have it, such as
+// https://1.1.1.1/dns-query or tls://dns.example#192.0.2.1,2001:db8::1.
+// Bootstrap addresses may be given apart; those in the text come first. Names of
+// a few public resolvers need none.
+func ParseUpstream(text string, bootstrap ...netip.Addr) (Upstream, error) {
+	u, err := parseUpstream(text, bootstrap)
+	if err != nil {
+		return Upstream{}, fmt.Errorf("resolver %q: %w; %s", text, err, upstreamForms)
+	}
+	return u, nil
+}
+
+func parseUpstream(text string, bootstrap []netip.Addr) (Upstream, error) {
+	address, list, _ := strings.Cut(text, "#")
+	p, err := url.Parse(address)
+	if err != nil {
+		if inner := (*url.Error)(nil); errors.As(err, &inner) {
+			err = inner.Err
+		}
+		return Upstream{}, err
+	}
+	u := Upstream{text: text, scheme: Scheme(p.Scheme), host: strings.ToLower(p.Hostname())}
+	if u.port, err = upstreamPort(u.scheme, p.Port()); err != nil {
+		return Upstream{}, err
+	}
+	if u.path, err = upstreamPath(u.scheme, p); err != nil {
+		return Upstream{}, err
+	}
+	if err := checkHost(p, u.host); err != nil {
+		return Upstream{}, err
+	}
+	u.addrs, err = upstreamAddrs(u.host, list, bootstrap)
+	return u, err
+}
+
+func upstreamPort(scheme Scheme, text string) (uint16, error) {
+	if text == "" {
+		switch scheme {
+		case SchemeHTTPS:
+			return 443, nil
+		case SchemeTLS:
+			return 853, nil
+		case SchemeTCP, SchemeUDP:
+			return 53, nil
+		}
+	}
+	switch scheme {
+	case SchemeHTTPS, SchemeTLS, SchemeTCP, SchemeUDP:
+	case "":
+		return 0, errors.New("it has no scheme")
+	default:
+		return 0, fmt.Errorf("scheme %q is not known", scheme)
+	}
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("port %q is not a number from 1 to 65535", text)
+	}
+	return uint16(n), nil
+}
+
+// upstreamPath takes a URI template too; its variable is for GET only.
+func upstreamPath(scheme Scheme, p *url.URL) (string, error) {
+	path := strings.TrimSuffix(p.EscapedPath(), "%7B?dns%7D")
+	path, _, _ = strings.Cut(path, "%7B")
+	switch {
+	case scheme != SchemeHTTPS && (path != "" && path != "/" || p.RawQuery != ""):
+		return "", fmt.Errorf("a path is for https:// only, not %q", p.RequestURI())
+	case scheme != SchemeHTTPS:
+		return "", nil
+	case path == "" || path == "/":
+		path = "/dns-query"
+	}
+	if query := strings.TrimSuffix(p.RawQuery, "dns}"); query != "" {
+		path += "?" + query
+	}
+	return path, nil
+}
+
+func checkHost(p *url.URL, host string) error {
+	switch {
+	case p.User != nil:
+		return errors.New("a user name has no place in it")
+	case host == "":
+		return errors.New("it names no host")
+	case strings.Contains(host, "%"):
+		return errors.New("an address with a zone cannot be used")
+	case strings.Contains(host, ":"), isAddr(host):
+		if !isAddr(host) {
+			return fmt.Errorf("%q is not an address", host)
+		}
+		return nil
+	}
+	for i, c := range []byte(host) {
+		letter := 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '_'
+		if !letter && (i == 0 || c != '-' && c != '.') {
+			return fmt.Errorf("%q is not a host name", host)
+		}
+	}
+	_, err := nameWire(host)
+	return err
+}
+
+func isAddr(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err == nil
+}
+
+func upstreamAddrs(host, list string, bootstrap []netip.Addr) ([]netip.Addr, error) {
+	if a, err := netip.ParseAddr(host); err == nil {
+		if list != "" {
+			return nil, fmt.Errorf("addresses after # are for a host that is a name, %s is an address", host)
+		}
+		return []netip.Addr{a.Unmap()}, nil
+	}
+	var addrs []netip.Addr
+	for part := range strings.SplitSeq(list, ",") {
+		if list == "" {
+			break
+		}
+		a, err := netip.ParseAddr(strings.TrimSpace(part))
+		if err != nil || a.Zone() != "" || a.IsUnspecified() {
+			return nil, fmt.Errorf("%q after # is not an address", part)
+		}
+		addrs = append(addrs, a.Unmap())
+	}
+	addrs = append(addrs, bootstrap...)
+	if len(addrs) == 0 {
+		addrs = wellKnown(host)
+	}
+	if len(addrs) == 0 {
+		return nil, fmt.Errorf("the addresses of %s are not known before anything can be resolved: write them at its end, %s#192.0.2.1", host, host)
+	}
+	return addrs, nil
+}
+
+// wellKnown are the published addresses of public resolvers, so that their
+// names may be used as they are written everywhere.
+func wellKnown(host string) []netip.Addr {
+	var out []netip.Addr
+	for _, a := range knownResolvers[host] {
+		out = append(out, netip.MustParseAddr(a))
+	}
+	return out
+}
+
+var knownResolvers = map[string][]string{
+	"one.one.one.one":            {"1.1.1.1", "1.0.0.1", "2606:4700:4700::1111", "2606:4700:4700::1001"},
+	"cloudflare-dns.com":         {"1.1.1.1", "1.0.0.1", "2606:4700:4700::1111", "2606:4700:4700::1001"},
+	"dns.google":                 {"8.8.8.8", "8.8.4.4", "2001:4860:4860::8888", "2001:4860:4860::8844"},
+	"dns.quad9.net":              {"9.9.9.9", "149.112.112.112", "2620:fe::fe", "2620:fe::9"},
+	"dns10.quad9.net":            {"9.9.9.10", "149.112.112.10", "2620:fe::10", "2620:fe::fe:10"},
+	"dns.adguard-dns.com":        {"94.140.14.14", "94.140.15.15", "2a10:50c0::ad1:ff", "2a10:50c0::ad2:ff"},
+	"unfiltered.adguard-dns.com": {"94.140.14.140", "94.140.14.141", "2a10:50c0::1:ff", "2a10:50c0::2:ff"},
+	"dns.mullvad.net":            {"194.242.2.2", "2a07:e340::2"},
+	"doh.opendns.com":            {"146.112.41.2", "2620:119:fc::2"},
+	"common.dot.dns.yandex.net":  {"77.88.8.8", "77.88.8.1", "2a02:6b8::feed:ff", "2a02:6b8:0:1::feed:ff"},
+}
+
+// String is the text that it was read from.
+func (u Upstream) String() string { return u.text }
+
+// Scheme says how it is asked.
+func (u Upstream) Scheme() Scheme { return u.scheme }
+
+// Addrs are the addresses that it is reached at, in order of preference.
+func (u Upstream) Addrs() []netip.Addr { return append([]netip.Addr(nil), u.addrs...) }
+
+// endpoints are the addresses with the port.
+func (u Upstream) endpoints() []string {
+	out := make([]string, len(u.addrs))
+	for i, a := range u.addrs {
+		out[i] = netip.AddrPortFrom(a, u.port).String()
+	}
+	return out
+}
+
+// url is where https upstreams get their queries.
+func (u Upstream) url() string {
+	host := u.host
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if u.port != 443 {
+		host += ":" + strconv.Itoa(int(u.port))
+	}
+	return "https://" + host + u.path
+}
