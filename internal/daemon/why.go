@@ -35,7 +35,8 @@ func (d *daemon) why(_ context.Context, query, client string) (control.Why, erro
 		if err != nil {
 			return control.Why{}, fmt.Errorf("client %q is no IP address", client)
 		}
-		q.client, q.mac = addr, neighbour(addr)
+		q.client = addr.Unmap()
+		q.id, q.mac = identify(q.client)
 	}
 	if err := q.answer(query); err != nil {
 		return control.Why{}, err
@@ -50,6 +51,7 @@ type question struct {
 	dp     *ebpf.DataPlane
 	now    ebpf.Ticks
 	client netip.Addr
+	id     ebpf.Client // as the data plane knows the client
 	mac    [6]byte
 	out    control.Why
 	known  map[netip.Addr][]ebpf.Known
@@ -120,6 +122,11 @@ func (q *question) address(a netip.Addr) {
 		return
 	}
 	q.out.Rule = rule.String()
+	if len(q.out.Addresses) == 0 {
+		q.out.Addresses = append(q.out.Addresses, control.WhyAddress{
+			Address: a.String(), LearnedFrom: "rule", Names: []string{}, Clients: []string{}, SharedWith: []string{},
+		})
+	}
 	q.decide(chain, "rule "+q.out.Rule)
 }
 
@@ -133,7 +140,7 @@ func (q *question) applies(k ebpf.Known) bool {
 	case !q.client.IsValid():
 		return true
 	}
-	return k.Client == ebpf.ClientMAC(q.mac)
+	return k.Client == q.id
 }
 
 // ruleOf finds the rule of a learned entry.
@@ -202,6 +209,24 @@ func (q *question) addAddress(a netip.Addr) {
 	slices.Sort(out.Clients)
 	out.AgeS, out.ExpiresS = int64(seen.Since(q.now).Seconds()), int64(expires.Until(q.now).Seconds())
 	q.out.Addresses = append(q.out.Addresses, out)
+}
+
+// identify finds who a client is to the data plane: the router itself, whoever is
+// behind a device without hardware addresses, or the owner of one; that is zero
+// where the router knows none.
+func identify(a netip.Addr) (ebpf.Client, [6]byte) {
+	routes, err := netlink.RouteGet(a.AsSlice())
+	if err == nil && len(routes) > 0 {
+		if routes[0].Type == unix.RTN_LOCAL {
+			return ebpf.ClientSelf, [6]byte{}
+		}
+		link, err := netlink.LinkByIndex(routes[0].LinkIndex)
+		if err == nil && link.Attrs().EncapType != "ether" {
+			return ebpf.ClientDevice(routes[0].LinkIndex), [6]byte{}
+		}
+	}
+	mac := neighbour(a)
+	return ebpf.ClientMAC(mac), mac
 }
 
 // neighbour is the hardware address that the router knows for a client; zero

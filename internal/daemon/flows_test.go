@@ -1,0 +1,375 @@
+package daemon
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/routerd/routerd/ebpf"
+	"github.com/routerd/routerd/internal/tunnel"
+)
+
+const twoTunnels = `
+config tunnel 'second'
+	option type 'interface'
+	option device 'tun1'
+	option priority '20'
+`
+
+const device1 = `
+ip link add tun1 type veth peer name far-tun1
+ip link set far-tun1 up
+ip addr add 10.98.0.2/24 dev tun1
+ip link set tun1 up
+`
+
+// turn does what the loop does when time goes by.
+func (r *router) turn(d *daemon) {
+	r.Helper()
+	d.refreshTunnels(r.Context())
+	d.applyIfDirty(r.Context())
+	if d.dirty != clean || d.unmet {
+		r.Fatal("not applied")
+	}
+}
+
+func TestFlowsOfADeadPathEndWhereTheirDestinationIsNot(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	r := newRouter(t)
+	r.run(device1)
+	r.set("", twoTunnels+exchanges)
+	d := r.inside()
+	check := func(when, path, server string, wantOpen, wantEnded int) {
+		t.Helper()
+		open, ended := flowsTo(r, d.dp, server)
+		if d.view.choices["exchanges"].Path != path || open != wantOpen || ended != wantEnded {
+			t.Errorf("%s: path %s, %s has %d open and %d ended flows, want %s, %d, %d",
+				when, d.view.choices["exchanges"].Path, server, open, ended, path, wantOpen, wantEnded)
+		}
+	}
+	r.syn("5.5.5.1", 443)
+	r.datagram("5.5.5.1", 443)
+	check("at first", "other", "5.5.5.1", 2, 0)
+
+	r.run("ip link set tun0 down")
+	r.turn(d)
+	// UDP is forgotten: its next packet takes the new path.
+	check("the first tunnel died", "second", "5.5.5.1", 0, 1)
+
+	r.syn("5.5.5.2", 443)
+	r.run("ip link set tun0 up")
+	r.turn(d)
+	check("it came back", "other", "5.5.5.2", 1, 0)
+
+	r.run("ip link set tun1 down")
+	r.turn(d)
+	check("the second died, where the destination is no more", "other", "5.5.5.2", 0, 1)
+
+	r.syn("5.5.5.3", 443)
+	r.run("ip link set tun0 down")
+	r.turn(d)
+	check("both are dead and nothing may replace them", "other", "5.5.5.3", 1, 0)
+}
+
+func TestNumbersOfWhatIsGoneAreFreed(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	r := newRouter(t)
+	r.run(device1)
+	r.set("", twoTunnels+exchanges+pools)
+	d := r.inside()
+	r.syn("5.5.5.1", 443)
+	taken := func() (destinations, paths int) {
+		t.Helper()
+		a, err := d.dp.GoneDestinations(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := d.dp.GonePaths(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(a), len(b)
+	}
+	number := d.view.numbers["pools"]
+	r.set("", pools)
+	if _, err := d.reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d.expire(t.Context())
+	if dests, paths := taken(); dests != 2 || paths != 1 {
+		t.Errorf("%d destinations and %d paths have numbers, want 2 (one has a flow) and 1", dests, paths)
+	}
+	if open, _ := flowsTo(r, d.dp, "5.5.5.1"); open != 1 {
+		t.Errorf("%d flows of the destination that is gone, want 1", open)
+	}
+	flows, err := d.dp.Flows()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.dp.ForgetFlows(flows); err != nil {
+		t.Fatal(err)
+	}
+	d.expire(t.Context())
+	if dests, _ := taken(); dests != 1 || d.view.numbers["pools"] != number {
+		t.Errorf("%d destinations have numbers, want 1; pools has %d, had %d", dests, d.view.numbers["pools"], number)
+	}
+}
+
+func TestNumbersOfAnEarlierProcessAreFreed(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	r := newRouter(t)
+	r.run(device1)
+	// More generations of tunnels than there are path numbers.
+	for i := range 16 {
+		name := string(rune('a' + i))
+		r.set("", strings.ReplaceAll(twoTunnels, "second", name)+strings.ReplaceAll(exchanges, "exchanges", "dest_"+name))
+		d := r.inside()
+		d.expire(t.Context())
+		if d.view.paths[name] == 0 || len(d.view.paths) != 2 {
+			t.Fatalf("paths: %v", d.view.paths)
+		}
+		if gone, err := d.dp.GoneDestinations(destinationNames(d.view.settings.plan)); err != nil || len(gone) > 0 {
+			t.Errorf("numbers of destinations that are gone: %v, %v", gone, err)
+		}
+		d.close()
+	}
+}
+
+func TestPathsFitANarrowerMask(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	r := newRouter(t)
+	section := func(name string) string {
+		return "\nconfig tunnel '" + name + "'\n\toption type 'interface'\n\toption device '" + name + "'\n"
+	}
+	var many strings.Builder
+	for i := range 7 {
+		many.WriteString(section("t" + string(rune('a'+i))))
+	}
+	r.set("", many.String()+exchanges)
+	d := r.inside()
+	last := "tg"
+	if d.view.paths[last] < 8 {
+		t.Fatalf("paths: %v", d.view.paths)
+	}
+	r.set("\toption mark_mask '0x07000000'", section(last)+exchanges)
+	if _, err := d.reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.view.paths[last]; got == 0 || got > 7 {
+		t.Errorf("path %d does not fit three bits", got)
+	}
+}
+
+func TestTunnelsTouchNoNames(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	r := newRouter(t)
+	r.run(device1)
+	r.set("", twoTunnels+exchanges)
+	d := r.inside()
+	filled := d.filled
+	slot := func() string { return d.view.choices["exchanges"].Path }
+	r.run("ip link set tun0 down")
+	r.turn(d)
+	if d.filled != filled || slot() != "second" {
+		t.Errorf("filled anew: %t, path %s", d.filled != filled, slot())
+	}
+	r.run("ip addr add 203.0.112.5/24 dev wan")
+	d.networkChanged()
+	r.turn(d)
+	if d.filled != filled || !slices.Contains(d.filled.exempt, netip.MustParsePrefix("203.0.112.5/32")) {
+		t.Errorf("filled anew: %t, exempt %v", d.filled != filled, d.filled.exempt)
+	}
+	if _, err := d.reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if d.filled == filled {
+		t.Error("settings that were read again are not in the maps")
+	}
+}
+
+func TestInterfaceThatMovesToAnotherDevice(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	r := newRouter(t)
+	r.run(device1)
+	ubus(t, map[string]string{"tun0": `{"up":true,"l3_device":"tun0"}`})
+	r.set("", exchanges)
+	d := r.inside()
+	ubus(t, map[string]string{"tun0": `{"up":true,"l3_device":"tun1"}`})
+	d.networkChanged()
+	r.turn(d)
+	if got := d.view.tunnels[0]; got.Device != "tun1" || got.Health != tunnel.Up {
+		t.Errorf("the tunnel is %+v", got)
+	}
+}
+
+func TestWhyAndFlowsTellOfLookups(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	r := newRouter(t)
+	r.meetClient()
+	// A client behind a device without hardware addresses.
+	r.run("ip tuntap add wg0 mode tun\nip addr add 10.97.0.1/24 dev wg0\nip link set wg0 up")
+	r.set("\tlist lan 'wg0'", exchanges)
+	r.start()
+	r.resolver("10.97.0.1", "10.97.0.2").answer("example.org", numbered(7))
+	r.resolver("127.0.0.1", "127.0.0.1").answer("example.org", numbered(8))
+	r.resolver("192.168.1.1", lanClient).answer("WWW.Example.ORG", numbered(1), numbered(2), netip.MustParseAddr("10.0.0.1"))
+	r.wait("the addresses are known", func() bool {
+		why, err := r.client().Why(context.Background(), "www.example.org", lanClient)
+		return err == nil && len(why.Addresses) == 2 && why.Path == "other" && why.Rule == "example.org"
+	})
+	r.syn(numbered(1).String(), 443)
+	flows, err := r.client().Flows(context.Background())
+	if err != nil || len(flows) != 1 || flows[0].Name != "www.example.org" || flows[0].Destination != "exchanges" ||
+		flows[0].Path != "other" || flows[0].State != "connecting" || flows[0].Source != lanClient+":40443" {
+		t.Errorf("flows: %+v, %v", flows, err)
+	}
+	tests := []struct {
+		query, client, path, reason string
+		clients                     int
+	}{
+		{numbered(1).String(), lanClient, "other", "learned by a lookup", 1},
+		{numbered(1).String(), "", "other", "learned by a lookup", 1},
+		{numbered(1).String(), "192.168.1.41", "direct", "this is none of them", 1},
+		{numbered(7).String(), "10.97.0.2", "other", "learned by a lookup", 1},
+		{numbered(7).String(), lanClient, "direct", "this is none of them", 1},
+		{numbered(8).String(), "192.168.1.1", "other", "learned by a lookup", 1},
+		{numbered(8).String(), "127.0.0.1", "other", "learned by a lookup", 1},
+		{"5.5.5.9", lanClient, "other", "rule 5.5.5.0/24", 0},
+		{numbered(9).String(), "", "direct", "no lookup of a listed name gave it", 0},
+		{"unlisted.example", "", "direct", "no rule lists this name", 0},
+		{"new.example.org", "", "other", "nobody has looked it up yet", 0},
+	}
+	for _, tt := range tests {
+		why, err := r.client().Why(context.Background(), tt.query, tt.client)
+		if err != nil || why.Path != tt.path || !strings.Contains(why.Reason, tt.reason) {
+			t.Errorf("why %s for %q: %+v, %v", tt.query, tt.client, why, err)
+		}
+		if tt.clients > 0 && (len(why.Addresses) != 1 || len(why.Addresses[0].Clients) != tt.clients) {
+			t.Errorf("why %s: addresses %+v", tt.query, why.Addresses)
+		}
+	}
+	why, err := r.client().Why(context.Background(), "5.5.5.9", "")
+	if err != nil || len(why.Addresses) != 1 || why.Addresses[0].LearnedFrom != "rule" {
+		t.Errorf("an address of a listed network: %+v, %v", why, err)
+	}
+	s := r.status()
+	if s.Destinations[0].Addresses != 4 || s.Destinations[0].Flows != 1 || s.Destinations[0].TxBytes != 40 || s.DNS.Learned != 4 {
+		t.Errorf("status: %+v", s)
+	}
+}
+
+func TestExpiryPutsBackWhatWasLearnedAnew(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	r := newRouter(t)
+	r.meetClient()
+	r.set("", exchanges)
+	d := r.inside()
+	dns := r.resolver("192.168.1.1", lanClient)
+	dns.answer("example.org", numbered(1))
+	old, err := d.snapshot()
+	if err != nil || len(old.grants) != 1 || len(old.addresses) != 1 {
+		t.Fatalf("%+v, %v", old, err)
+	}
+	r.wait("the data plane's clock moves", func() bool { return ebpf.Now() > old.grants[0].Seen })
+	dns.answer("example.org", numbered(1))
+	for _, list := range [][]ebpf.Known{old.grants, old.addresses} {
+		if gone, err := d.dp.ForgetUnused(list); err != nil || len(gone) != 0 {
+			t.Errorf("forgotten although it was refreshed: %+v, %v", gone, err)
+		}
+	}
+	now, err := d.snapshot()
+	if err != nil || len(now.grants) != 1 || len(now.addresses) != 1 || now.grants[0].Seen == old.grants[0].Seen {
+		t.Fatalf("%+v, %v", now, err)
+	}
+	if gone, err := d.dp.ForgetUnused(append(now.grants, now.addresses...)); err != nil || len(gone) != 2 {
+		t.Errorf("%+v, %v", gone, err)
+	}
+	if now, err = d.snapshot(); err != nil || len(now.grants)+len(now.addresses) != 0 {
+		t.Errorf("left: %+v, %v", now, err)
+	}
+}
+
+// ownSet counts the addresses that the firewall steers for the router itself.
+func (r *router) ownSet() int {
+	r.Helper()
+	return strings.Count(r.run("nft list table inet routerd"), "20.0.")
+}
+
+func TestOwnTrafficFollowsAFloodOfLookups(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	r := newRouter(t)
+	r.set("", exchanges)
+	r.start()
+	dns := r.resolver("127.0.0.1", "127.0.0.1")
+	const many = 5000
+	begin := time.Now()
+	for i := range many {
+		dns.answer("host.example.org", numbered(i))
+	}
+	t.Logf("%d answers in %v", many, time.Since(begin))
+	r.wait("all addresses are steered", func() bool { return r.ownSet() == many })
+	t.Logf("steered after %v", time.Since(begin))
+	if lines := strings.Count(r.log.String(), "\n"); lines > 10 {
+		t.Errorf("the flood made %d lines of log:\n%s", lines, r.log.String())
+	}
+}
+
+func TestAddressMapFillsAndRecovers(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	r := newRouter(t)
+	r.meetClient()
+	r.set("\toption max_addresses '1024'", exchanges)
+	r.start()
+	dns := r.resolver("192.168.1.1", lanClient)
+	for i := range 3000 {
+		dns.answer("host.example.org", numbered(i))
+	}
+	r.wait("the full map is told", func() bool { return r.problem("address map is full") })
+	if n := strings.Count(r.log.String(), "address map full"); n != 1 {
+		t.Errorf("the full map is told %d times in the log", n)
+	}
+	if lines := strings.Count(r.log.String(), "\n"); lines > 10 {
+		t.Errorf("the flood made %d lines of log:\n%s", lines, r.log.String())
+	}
+	r.halt()
+
+	d := r.inside()
+	d.makeRoom(t.Context(), ebpf.Event{Kind: ebpf.EventFull, Name: "host.example.org"})
+	if !d.view.full {
+		t.Fatal("a map that is full of what is in use has room")
+	}
+	known, err := d.snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.dp.ForgetUnused(append(known.grants[:300], known.addresses...)); err != nil {
+		t.Fatal(err)
+	}
+	d.expire(t.Context())
+	if d.view.full {
+		t.Error("a map with room is still told to be full")
+	}
+}
