@@ -181,7 +181,7 @@ func chainOwner(chain string) string {
 // nftUses reads a rule of nftables that is not ours.
 func nftUses(r rawRule) []markUse {
 	if r.table == owned.NFTable && r.family == byte(nftables.TableFamilyINet) ||
-		strings.HasPrefix(r.comment, owned.Comment) {
+		strings.HasPrefix(r.comment, owned.Comment) || isOurChain(r.chain) {
 		return nil
 	}
 	uses := scanMarks(r.exprs)
