@@ -33,7 +33,7 @@ func useAndCleanUp(w *world) {
 	w.must("remove", "www.shopping.example")
 	w.onRouter("curl", "--silent", "--output", "/dev/null", "https://www.gate.io/")
 	during := w.kernel()
-	for _, part := range []string{"ip -4 rule", "ip -6 rule", "ip -4 route show table all", "ip -6 route show table all", "ip -d link", "bpftool net"} {
+	for _, part := range []string{"ip -4 rule", "ip -6 rule", "ip -4 route show table all", "ip -6 route show table all", "ip -d link", "tcx"} {
 		if strings.Join(during[part], "\n") == strings.Join(before[part], "\n") {
 			w.Errorf("%q shows nothing of routerd while it runs: the comparison is worth nothing", part)
 		}
@@ -71,7 +71,7 @@ func TestDisablingRemovesEverythingAndEnablingBringsItBack(t *testing.T) {
 	w.ready()
 	w.reload(strings.Replace(usualSettings, "list lan", "option enabled '0'\n\tlist lan", 1))
 	after := w.kernel()
-	for _, part := range []string{"ip -4 rule", "ip -6 rule", "ip -4 route show table all", "nft -s list ruleset", "ip -d link", "bpftool net", "tc qdisc show"} {
+	for _, part := range []string{"ip -4 rule", "ip -6 rule", "ip -4 route show table all", "nft -s list ruleset", "ip -d link", "tcx", "tc qdisc show"} {
 		if got, want := strings.Join(after[part], "\n"), strings.Join(before[part], "\n"); got != want {
 			t.Errorf("%s, disabled, is\n%s\nwant\n%s", part, got, want)
 		}

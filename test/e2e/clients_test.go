@@ -90,6 +90,11 @@ func (w *world) openKnown(host string, family int, name string) string {
 	w.Helper()
 	at := fmt.Sprintf("%s:443:%s", name, address(w.T, name, family))
 	r := w.runOn(host, "", "curl", "--silent", "--max-time", "10", "--resolve", at, "https://"+name+"/")
+	return seenWay(r)
+}
+
+// seenWay is the way that a page fetched by curl tells.
+func seenWay(r result) string {
 	_, seen, _ := strings.Cut(r.stdout, "client ")
 	return way(client.Result{OK: r.status == 0, Seen: strings.TrimSpace(seen)})
 }

@@ -39,6 +39,6 @@ func TestRoutersOwnConnectionsFollowTheRules(t *testing.T) {
 
 func TestOwnTrafficCanBeLeftAlone(t *testing.T) {
 	w := raise(t, sharedLab(t), strings.Replace(usualSettings, "list lan", "option own_traffic '0'\n\tlist lan", 1))
-	w.goes(lab.Router, directly, "n01602.fresh.okx.com")
-	w.goes(lab.Client, overHome, "n01603.fresh.bybit.com")
+	w.goes(lab.Router, directly, "n01602.fresh.bybit.com")
+	w.goes(lab.Client, overHome, "n01603.fresh.kraken.com")
 }

@@ -54,7 +54,7 @@ config destination 'shut'
 	option policy 'block'
 config destination 'whole'
 	list domain 'full:news.example'
-config destination 'other'
+config destination 'okx'
 	list service 'okx'
 	list tunnel 'other'
 config destination 'nets'
@@ -136,9 +136,13 @@ func TestAnotherClientsLookupSteersNobodyElse(t *testing.T) {
 
 func TestEveryKindOfAnswerIsLearned(t *testing.T) {
 	w := raise(t, sharedLab(t), usualSettings)
-	names := []string{lab.ChainName(1), lab.ChainName(4), lab.ManyAddresses, lab.HTTP3Listed}
+	names := []string{lab.ChainName(1), lab.ChainName(4), lab.HTTP3Listed}
 	w.goes(lab.Client, overHome, names...)
 	w.noLeak(names...)
+	// Over IPv6 its answer does not fit into a datagram.
+	if r := w.open(lab.Client, 4, lab.ManyAddresses); way(r) != overHome {
+		t.Errorf("the name of %d addresses went %s: %s", lab.ManyCount, way(r), r.Error)
+	}
 	// From a resolver that the client chose itself, in any case of letters.
 	for _, server := range []string{lab.Resolver4 + ":53", "[" + lab.Resolver6 + "]:53"} {
 		for _, family := range families() {

@@ -1,0 +1,91 @@
+package e2e_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/routerd/routerd/test/lab"
+)
+
+func TestStatusAnswersOnlyOnceListedNamesAreSteered(t *testing.T) {
+	w := newWorld(t, sharedLab(t))
+	w.configure(usualSettings)
+	w.start()
+	within(t, usual, "status answers", func() bool { _, ok := w.tryStatus(); return ok })
+	names := lab.FreshNames()[1800:1810]
+	for _, family := range families() {
+		for _, r := range w.burst(lab.Client, family, names) {
+			if got := way(r); got != nowhere && got != overHome {
+				t.Errorf("IPv%d: %s went %s", family, r.Name, got)
+			}
+		}
+	}
+	w.noLeak(names...)
+}
+
+func TestTunnelThatCannotComeUpAtBootLeaksNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ownLab(t, lab.Options{}))
+	w.cut(lab.ExitAddress4)
+	w.configure(mainSection + homeTunnel + exchanges)
+	w.start()
+	within(t, usual, "status answers", func() bool { _, ok := w.tryStatus(); return ok })
+	const name, plain = "n01812.fresh.binance.com", "news.example"
+	for _, family := range families() {
+		// While it may still come up, packets wait for it.
+		if r := w.runOn(lab.Client, "", "curl", "--silent", "--max-time", "2", "-"+map[int]string{4: "4", 6: "6"}[family], "https://"+name+"/"); r.status == 0 {
+			t.Errorf("IPv%d: a listed name opens with no tunnel: %s", family, r.stdout)
+		}
+	}
+	w.goes(lab.Client2, directly, plain)
+	w.tunnelBecomes(peerLost, "home", "down")
+	w.refused(lab.Client, name, "n01816.fresh.binance.com")
+	w.mend()
+	w.tunnelBecomes(peerBack, "home", "up")
+	w.goes(lab.Client, overHome, name)
+	w.noLeak(name, "n01816.fresh.binance.com")
+}
+
+func TestMissingTunnelFileOrEndpointNameLeaksNothing(t *testing.T) {
+	w := newWorld(t, sharedLab(t))
+	conf, err := w.lab.WGQuick("home")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A name that nobody can resolve now: the tunnel has no endpoint.
+	lost := strings.Replace(string(conf), lab.ExitAddress4+":51820", "vpn.nowhere.example:51820", 1)
+	if err := w.lab.WriteFile(lab.Router, "/etc/routerd/lost.conf", []byte(lost), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	defer w.onRouter("rm", "/etc/routerd/lost.conf")
+	w.configure(mainSection + "\nconfig tunnel 'lost'\n\toption config '/etc/routerd/lost.conf'\n" + exchanges)
+	w.start()
+	within(t, usual, "status answers", func() bool { _, ok := w.tryStatus(); return ok })
+	const name = "n01820.fresh.binance.com"
+	for _, family := range families() {
+		if r := w.runOn(lab.Client, "", "curl", "--silent", "--max-time", "1", "-"+map[int]string{4: "4", 6: "6"}[family], "https://"+name+"/"); r.status == 0 {
+			t.Errorf("IPv%d: a listed name opens with no tunnel: %s", family, r.stdout)
+		}
+	}
+	w.noLeak(name)
+	if s := tunnel(w.status(), "lost"); s.State == "up" || !strings.Contains(s.Reason, "vpn.nowhere.example") {
+		t.Errorf("the tunnel is shown as %+v", s)
+	}
+}
+
+func TestIPv6OfAListedDestinationIsRefusedWhenTheTunnelHasNone(t *testing.T) {
+	w := raise(t, ownLab(t, lab.Options{Exit2NoIPv6: true}), mainSection+otherTunnel+exchanges)
+	const name = "n01824.fresh.binance.com"
+	if r := w.open(lab.Client, 4, name); way(r) != overOther {
+		t.Errorf("IPv4 went %s: %s", way(r), r.Error)
+	}
+	w.refusedTCP(lab.Client, 6, name)
+	w.refusedUDP(lab.Client, 6, name)
+	w.refusedTCP(lab.Router, 6, "n01828.fresh.binance.com")
+	w.goes(lab.Client, directly, "news.example")
+	w.noLeak(name, "n01828.fresh.binance.com")
+	// A browser that tries both gets the page.
+	if out := w.on(lab.Client, "curl", "--silent", "--max-time", "3", "https://"+name+"/"); !strings.Contains(out, "client "+lab.Exit2Source4) {
+		t.Errorf("curl with both families got %q", out)
+	}
+}
