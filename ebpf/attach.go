@@ -243,9 +243,22 @@ func (t *tcx) prune(keep []attachment) error {
 		if !strings.HasPrefix(f.Name(), linkPrefix) || kept {
 			continue
 		}
-		if err := os.Remove(path); err != nil {
+		if err := unlink(path); err != nil {
 			return fmt.Errorf("remove pin: %w", err)
 		}
 	}
 	return nil
+}
+
+// unlink detaches a pinned link at once: without its pin the kernel would do so
+// in its own time.
+func unlink(path string) error {
+	if l, err := link.LoadPinnedLink(path, nil); err == nil {
+		err = l.Detach()
+		l.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return os.Remove(path)
 }
