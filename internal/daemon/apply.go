@@ -223,7 +223,10 @@ func (d *daemon) desired(s *settings, choices map[string]steer.Choice) netcfg.De
 func tunnelPath(spec tunnel.Spec, t tunnel.State, index owned.PathIndex) netcfg.Path {
 	p := netcfg.Path{
 		Index: index, Name: spec.Name, Device: spec.Device, Up: t.Index != 0 && t.Health != tunnel.Down,
-		IPv4: t.IPv4, IPv6: t.IPv6, Masquerade: spec.Type == config.TunnelWireGuard, End: netcfg.EndUnreachable,
+		IPv4: t.IPv4, IPv6: t.IPv6, Masquerade: spec.Type == config.TunnelWireGuard,
+		// "Unreachable" would be a soft error, which UDP sockets keep to themselves
+		// (RFC 1122 section 4.2.3.9): QUIC clients would wait.
+		End: netcfg.EndProhibit,
 	}
 	if t.Device != "" {
 		p.Device = t.Device
