@@ -161,6 +161,13 @@ func sysctls(host string) map[string]string {
 		out["net/ipv6/conf/all/forwarding"] = "1"
 		out["net/ipv6/conf/default/forwarding"] = "1"
 	}
+	if host == Router {
+		// As on OpenWrt: else, where the machine has br_netfilter, the firewall
+		// sees a client's packet before tc has marked it.
+		for _, program := range []string{"iptables", "ip6tables", "arptables"} {
+			out["net/bridge/bridge-nf-call-"+program] = "0"
+		}
+	}
 	if host == Net {
 		// Servers answer from the address that was asked (AnyIP).
 		out["net/ipv4/ip_nonlocal_bind"] = "1"
