@@ -8,7 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/routerd/routerd/ebpf"
+	"github.com/routerd/routerd/internal/control"
 	"github.com/routerd/routerd/internal/tunnel"
 )
 
@@ -85,41 +88,33 @@ func TestNumbersOfWhatIsGoneAreFreed(t *testing.T) {
 	r.set("", twoTunnels+exchanges+pools)
 	d := r.inside()
 	r.syn("5.5.5.1", 443)
-	taken := func() (destinations, paths int) {
-		t.Helper()
-		a, err := d.dp.GoneDestinations(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := d.dp.GonePaths(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return len(a), len(b)
-	}
 	number := d.view.numbers["pools"]
 	r.set("", pools)
-	if _, err := d.reload(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	_, err := d.reload(t.Context())
+	need(t, err)
 	d.expire(t.Context())
-	if dests, paths := taken(); dests != 2 || paths != 1 {
-		t.Errorf("%d destinations and %d paths have numbers, want 2 (one has a flow) and 1", dests, paths)
-	}
-	if open, _ := flowsTo(r, d.dp, "5.5.5.1"); open != 1 {
-		t.Errorf("%d flows of the destination that is gone, want 1", open)
-	}
+	dests, paths := taken(t, d)
+	expect(t, dests == 2 && paths == 1, "%d destinations and %d paths have numbers, want 2 (one has a flow) and 1", dests, paths)
+	open, _ := flowsTo(r, d.dp, "5.5.5.1")
+	expect(t, open == 1, "%d flows of the destination that is gone, want 1", open)
+
 	flows, err := d.dp.Flows()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := d.dp.ForgetFlows(flows); err != nil {
-		t.Fatal(err)
-	}
+	need(t, err)
+	need(t, d.dp.ForgetFlows(flows))
 	d.expire(t.Context())
-	if dests, _ := taken(); dests != 1 || d.view.numbers["pools"] != number {
-		t.Errorf("%d destinations have numbers, want 1; pools has %d, had %d", dests, d.view.numbers["pools"], number)
-	}
+	dests, _ = taken(t, d)
+	expect(t, dests == 1, "%d destinations have numbers, want 1", dests)
+	expect(t, d.view.numbers["pools"] == number, "pools has number %d, had %d", d.view.numbers["pools"], number)
+}
+
+// taken counts the numbers that are in use.
+func taken(t *testing.T, d *daemon) (destinations, paths int) {
+	t.Helper()
+	a, err := d.dp.GoneDestinations(nil)
+	need(t, err)
+	b, err := d.dp.GonePaths(nil)
+	need(t, err)
+	return len(a), len(b)
 }
 
 func TestNumbersOfAnEarlierProcessAreFreed(t *testing.T) {
@@ -217,13 +212,12 @@ func TestInterfaceThatMovesToAnotherDevice(t *testing.T) {
 	}
 }
 
-func TestWhyAndFlowsTellOfLookups(t *testing.T) {
-	if !isolated(t) {
-		return
-	}
-	r := newRouter(t)
+// lookups has the daemon learn what three kinds of client looked up: numbered 1
+// and 2 the LAN's, 7 one behind a device without hardware addresses, 8 the
+// router itself.
+func (r *router) lookups() {
+	r.Helper()
 	r.meetClient()
-	// A client behind a device without hardware addresses.
 	r.run("ip tuntap add wg0 mode tun\nip addr add 10.97.0.1/24 dev wg0\nip link set wg0 up")
 	r.set("\tlist lan 'wg0'", exchanges)
 	r.start()
@@ -234,44 +228,68 @@ func TestWhyAndFlowsTellOfLookups(t *testing.T) {
 		why, err := r.client().Why(context.Background(), "www.example.org", lanClient)
 		return err == nil && len(why.Addresses) == 2 && why.Path == "other" && why.Rule == "example.org"
 	})
-	r.syn(numbered(1).String(), 443)
-	flows, err := r.client().Flows(context.Background())
-	if err != nil || len(flows) != 1 || flows[0].Name != "www.example.org" || flows[0].Destination != "exchanges" ||
-		flows[0].Path != "other" || flows[0].State != "connecting" || flows[0].Source != lanClient+":40443" {
-		t.Errorf("flows: %+v, %v", flows, err)
+}
+
+func TestWhyTellsOfLookupsAndRules(t *testing.T) {
+	if !isolated(t) {
+		return
 	}
+	r := newRouter(t)
+	r.lookups()
 	tests := []struct {
 		query, client, path, reason string
-		clients                     int
+		from                        string // what made the address known; "": nothing
 	}{
-		{numbered(1).String(), lanClient, "other", "learned by a lookup", 1},
-		{numbered(1).String(), "", "other", "learned by a lookup", 1},
-		{numbered(1).String(), "192.168.1.41", "direct", "this is none of them", 1},
-		{numbered(7).String(), "10.97.0.2", "other", "learned by a lookup", 1},
-		{numbered(7).String(), lanClient, "direct", "this is none of them", 1},
-		{numbered(8).String(), "192.168.1.1", "other", "learned by a lookup", 1},
-		{numbered(8).String(), "127.0.0.1", "other", "learned by a lookup", 1},
-		{"5.5.5.9", lanClient, "other", "rule 5.5.5.0/24", 0},
-		{numbered(9).String(), "", "direct", "no lookup of a listed name gave it", 0},
-		{"unlisted.example", "", "direct", "no rule lists this name", 0},
-		{"new.example.org", "", "other", "nobody has looked it up yet", 0},
+		{numbered(1).String(), lanClient, "other", "learned by a lookup", "dns"},
+		{numbered(1).String(), "", "other", "learned by a lookup", "dns"},
+		{numbered(1).String(), "192.168.1.41", "direct", "this is none of them", "dns"},
+		{numbered(7).String(), "10.97.0.2", "other", "learned by a lookup", "dns"},
+		{numbered(7).String(), lanClient, "direct", "this is none of them", "dns"},
+		{numbered(8).String(), "192.168.1.1", "other", "learned by a lookup", "dns"},
+		{numbered(8).String(), "127.0.0.1", "other", "learned by a lookup", "dns"},
+		{"5.5.5.9", lanClient, "other", "rule 5.5.5.0/24", "rule"},
+		{numbered(9).String(), "", "direct", "no lookup of a listed name gave it", ""},
+		{"unlisted.example", "", "direct", "no rule lists this name", ""},
+		{"new.example.org", "", "other", "nobody has looked it up yet", ""},
 	}
 	for _, tt := range tests {
 		why, err := r.client().Why(context.Background(), tt.query, tt.client)
-		if err != nil || why.Path != tt.path || !strings.Contains(why.Reason, tt.reason) {
-			t.Errorf("why %s for %q: %+v, %v", tt.query, tt.client, why, err)
+		need(t, err)
+		from := ""
+		for _, a := range why.Addresses {
+			from = a.LearnedFrom
 		}
-		if tt.clients > 0 && (len(why.Addresses) != 1 || len(why.Addresses[0].Clients) != tt.clients) {
-			t.Errorf("why %s: addresses %+v", tt.query, why.Addresses)
-		}
+		expect(t, why.Path == tt.path && from == tt.from && strings.Contains(why.Reason, tt.reason),
+			"why %s for %q: %+v", tt.query, tt.client, why)
 	}
-	why, err := r.client().Why(context.Background(), "5.5.5.9", "")
-	if err != nil || len(why.Addresses) != 1 || why.Addresses[0].LearnedFrom != "rule" {
-		t.Errorf("an address of a listed network: %+v, %v", why, err)
+}
+
+func TestFlowsAndStatusTellOfLookups(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	r := newRouter(t)
+	r.lookups()
+	r.syn(numbered(1).String(), 443)
+	flows, err := r.client().Flows(context.Background())
+	need(t, err)
+	for i := range flows {
+		flows[i].AgeS, flows[i].IdleS = 0, 0
+	}
+	want := []control.Flow{{
+		Destination: "exchanges", Path: "other", Protocol: "tcp", Source: lanClient + ":40443", Target: numbered(1).String() + ":443",
+		Name: "www.example.org", State: "connecting", TxBytes: 40,
+	}}
+	if diff := cmp.Diff(want, flows); diff != "" {
+		t.Errorf("flows (-want +got):\n%s", diff)
 	}
 	s := r.status()
-	if s.Destinations[0].Addresses != 4 || s.Destinations[0].Flows != 1 || s.Destinations[0].TxBytes != 40 || s.DNS.Learned != 4 {
-		t.Errorf("status: %+v", s)
+	expect(t, s.DNS.Learned == 4 && s.DataPlane.Addresses == 4 && s.DataPlane.Flows == 1, "status: %+v", s)
+	wantDest := []control.DestinationStatus{{
+		Name: "exchanges", Label: s.Destinations[0].Label, Policy: "tunnel", Path: "other", State: "ok", Addresses: 4, Flows: 1, TxBytes: 40,
+	}}
+	if diff := cmp.Diff(wantDest, s.Destinations); diff != "" {
+		t.Errorf("destinations (-want +got):\n%s", diff)
 	}
 }
 
@@ -285,27 +303,27 @@ func TestExpiryPutsBackWhatWasLearnedAnew(t *testing.T) {
 	d := r.inside()
 	dns := r.resolver("192.168.1.1", lanClient)
 	dns.answer("example.org", numbered(1))
-	old, err := d.snapshot()
-	if err != nil || len(old.grants) != 1 || len(old.addresses) != 1 {
-		t.Fatalf("%+v, %v", old, err)
+	forget := func(s snapshot) int {
+		t.Helper()
+		gone, err := d.dp.ForgetUnused(append(s.grants, s.addresses...))
+		need(t, err)
+		return len(gone)
 	}
+	read := func(entries int) snapshot {
+		t.Helper()
+		s, err := d.snapshot()
+		need(t, err)
+		expect(t, len(s.grants) == entries && len(s.addresses) == entries, "want %d, have %+v", entries, s)
+		return s
+	}
+	old := read(1)
 	r.wait("the data plane's clock moves", func() bool { return ebpf.Now() > old.grants[0].Seen })
 	dns.answer("example.org", numbered(1))
-	for _, list := range [][]ebpf.Known{old.grants, old.addresses} {
-		if gone, err := d.dp.ForgetUnused(list); err != nil || len(gone) != 0 {
-			t.Errorf("forgotten although it was refreshed: %+v, %v", gone, err)
-		}
-	}
-	now, err := d.snapshot()
-	if err != nil || len(now.grants) != 1 || len(now.addresses) != 1 || now.grants[0].Seen == old.grants[0].Seen {
-		t.Fatalf("%+v, %v", now, err)
-	}
-	if gone, err := d.dp.ForgetUnused(append(now.grants, now.addresses...)); err != nil || len(gone) != 2 {
-		t.Errorf("%+v, %v", gone, err)
-	}
-	if now, err = d.snapshot(); err != nil || len(now.grants)+len(now.addresses) != 0 {
-		t.Errorf("left: %+v, %v", now, err)
-	}
+	expect(t, forget(old) == 0, "forgotten although it was refreshed")
+	fresh := read(1)
+	expect(t, fresh.grants[0].Seen > old.grants[0].Seen, "what was put back is old: %+v", fresh)
+	expect(t, forget(fresh) == 2, "not forgotten")
+	read(0)
 }
 
 // ownSet counts the addresses that the firewall steers for the router itself.

@@ -17,7 +17,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/routerd/routerd/ebpf"
 	"github.com/routerd/routerd/internal/control"
 )
 
@@ -270,18 +269,18 @@ func (r *router) path(name string) string {
 // rules are the policy rules of ours.
 func (r *router) rules() string { return r.run("ip -4 rule show priority 700") }
 
-// plane opens the maps beside the daemon that uses them.
-func (r *router) plane() *ebpf.DataPlane {
-	r.Helper()
-	s, _, err := loadSettings(r.o.ConfigFile)
+// need fails the test where an error stands in its way.
+func need(t testing.TB, err error) {
+	t.Helper()
 	if err != nil {
-		r.Fatal(err)
+		t.Fatal(err)
 	}
-	main := s.cfg.Main
-	dp, err := ebpf.Open(ebpf.Options{Dir: r.o.BPFDir, Mask: main.MarkMask, MaxAddresses: main.MaxAddresses, Log: r.o.Log})
-	if err != nil {
-		r.Fatal(err)
+}
+
+// expect fails the test, which goes on, where something does not hold.
+func expect(t testing.TB, holds bool, format string, args ...any) {
+	t.Helper()
+	if !holds {
+		t.Errorf(format, args...)
 	}
-	r.Cleanup(func() { _ = dp.Close() })
-	return dp
 }

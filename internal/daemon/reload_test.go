@@ -11,8 +11,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/routerd/routerd/internal/control"
 )
 
 const pools = `
@@ -75,27 +73,35 @@ func TestStartOverRefusedSettings(t *testing.T) {
 	r.set("\toption mark_mask '0x5'", exchanges)
 	r.start()
 	s := r.status()
-	if s.Running || len(s.Destinations) != 0 || !r.problem("mark_mask") {
-		t.Errorf("without earlier settings: %+v", s)
-	}
+	expect(t, !s.Running && len(s.Destinations) == 0 && r.problem("mark_mask"), "without earlier settings: %+v", s)
 	_, err := r.client().Why(context.Background(), "5.5.5.7", "")
-	if !errors.Is(err, control.ErrUnavailable) && !strings.Contains(err.Error(), "routerd validate") {
-		t.Errorf("why: %v", err)
-	}
-	if got := r.rules(); got != "" {
-		t.Errorf("rules were made:\n%s", got)
-	}
+	expect(t, err != nil && strings.Contains(err.Error(), "routerd validate"), "why: %v", err)
+	expect(t, r.rules() == "", "rules were made:\n%s", r.rules())
 	r.set("", exchanges)
-	if err := r.reload(); err != nil || r.path("exchanges") != "other" {
-		t.Fatalf("mended: %v, %+v", err, r.status())
+	need(t, r.reload())
+	expect(t, r.path("exchanges") == "other", "mended: %+v", r.status())
+}
+
+func TestStartOverRefusedSettingsGoesOnWithTheLastGoodOnes(t *testing.T) {
+	if !isolated(t) {
+		return
 	}
+	r := newRouter(t)
+	r.set("", exchanges)
+	r.start()
+	r.wait("they are in force whole", func() bool { return strings.Contains(r.log.String(), "settings applied") })
 	r.halt()
 	r.set("\toption mark_mask '0x5'", exchanges)
 	r.start()
 	r.wait("the last good settings are in force", func() bool { return r.path("exchanges") == "other" })
-	if !r.problem("mark_mask") {
-		t.Errorf("nobody is told: %q", r.status().Problems)
-	}
+	expect(t, r.problem("mark_mask"), "nobody is told: %q", r.status().Problems)
+	// Switched off is a setting as good as others.
+	r.set("\toption enabled '0'", exchanges)
+	need(t, r.reload())
+	r.halt()
+	r.set("\toption mark_mask '0x5'", exchanges)
+	r.start()
+	r.wait("routerd is off", func() bool { return r.problem("disabled") && r.rules() == "" })
 }
 
 func TestStartWithoutSettingsFails(t *testing.T) {
@@ -147,36 +153,33 @@ func (r *router) inside() *daemon {
 	return d
 }
 
+// kernel is what a router's kernel shows of ours.
+func (r *router) kernel() string {
+	r.Helper()
+	return r.run("nft list ruleset\nip -4 rule\nip -6 rule\nip -4 route show table all\ntc qdisc show")
+}
+
 func TestDisabledAndBack(t *testing.T) {
 	if !isolated(t) {
 		return
 	}
 	r := newRouter(t)
-	before := r.run("nft list ruleset") + r.run("ip -4 rule") + r.run("ip route show table all")
+	before := r.kernel()
 	r.set("", exchanges)
 	r.start()
 	for range 2 {
 		r.set("\toption enabled '0'", exchanges)
-		if err := r.reload(); err != nil {
-			t.Fatal(err)
-		}
-		after := r.run("nft list ruleset") + r.run("ip -4 rule") + r.run("ip route show table all")
-		if after != before {
-			t.Errorf("disabled, the kernel is not as before:\n%s\n%s", before, after)
-		}
-		if _, err := os.Stat(r.o.BPFDir); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("pins are left: %v", err)
-		}
-		if s := r.status(); s.Running || !r.problem("disabled") {
-			t.Errorf("status: %+v", s)
-		}
-		if _, err := r.client().Flows(context.Background()); err == nil {
-			t.Error("flows are answered")
-		}
+		need(t, r.reload())
+		expect(t, r.kernel() == before, "disabled, the kernel is not as before:\n%s\n%s", before, r.kernel())
+		_, err := os.Stat(r.o.BPFDir)
+		expect(t, errors.Is(err, os.ErrNotExist), "pins are left: %v", err)
+		s := r.status()
+		expect(t, !s.Running && r.problem("disabled"), "status: %+v", s)
+		_, err = r.client().Flows(context.Background())
+		expect(t, err != nil, "flows are answered")
 		r.set("", exchanges)
-		if err := r.reload(); err != nil || r.path("exchanges") != "other" {
-			t.Fatalf("enabled again: %v, %+v", err, r.status())
-		}
+		need(t, r.reload())
+		expect(t, r.path("exchanges") == "other", "enabled again: %+v", r.status())
 	}
 }
 
@@ -212,24 +215,17 @@ func TestFailureHalfWayGoesBackToTheOldSettings(t *testing.T) {
 	rules := r.rules()
 	release := r.seize()
 	r.set("\toption mark_mask '0x00f00000'\n\toption max_addresses '2048'", pools)
-	if err := r.reload(); err == nil {
-		t.Error("reload succeeds although the firewall cannot be changed")
-	}
+	err := r.reload()
+	expect(t, err != nil, "reload succeeds although the firewall cannot be changed")
 	s := r.status()
-	if len(s.Destinations) != 1 || s.Destinations[0].Name != "exchanges" || s.DataPlane.MaxAddresses != 16384 {
-		t.Errorf("status is not that of the old settings: %+v", s)
-	}
+	expect(t, len(s.Destinations) == 1 && s.Destinations[0].Name == "exchanges" && s.DataPlane.MaxAddresses == 16384,
+		"status is not that of the old settings: %+v", s)
 	release()
 	r.wait("the old settings are in force whole", func() bool {
-		return strings.Contains(r.log.String(), "settings applied") && r.rules() == rules && r.path("exchanges") == "other" &&
-			strings.Contains(r.run("nft list ruleset"), "0x0f000000")
+		return r.rules() == rules && r.path("exchanges") == "other" && strings.Contains(r.run("nft list ruleset"), "0x0f000000")
 	})
-	if err := r.reload(); err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(r.rules(), "0xf00000") || r.path("pools") != "other" {
-		t.Errorf("the new settings:\n%s\n%+v", r.rules(), r.status())
-	}
+	need(t, r.reload())
+	expect(t, strings.Contains(r.rules(), "0xf00000") && r.path("pools") == "other", "the new settings:\n%s\n%+v", r.rules(), r.status())
 }
 
 // seize makes routerd's nftables table somebody else's, until it is released.
@@ -331,22 +327,16 @@ func TestCleanupLeavesNothing(t *testing.T) {
 		return
 	}
 	r := newRouter(t)
-	before := r.run("nft list ruleset") + r.run("ip -4 rule") + r.run("ip route show table all")
+	before := r.kernel()
 	r.set("", exchanges)
 	r.start()
-	if err := Cleanup(context.Background(), r.o); err == nil || !strings.Contains(err.Error(), "stop it first") {
-		t.Errorf("beside a daemon: %v", err)
-	}
+	err := Cleanup(context.Background(), r.o)
+	expect(t, err != nil && strings.Contains(err.Error(), "stop it first"), "beside a daemon: %v", err)
 	r.halt()
 	for range 2 {
-		if err := Cleanup(context.Background(), r.o); err != nil {
-			t.Fatal(err)
-		}
-		if after := r.run("nft list ruleset") + r.run("ip -4 rule") + r.run("ip route show table all"); after != before {
-			t.Errorf("before:\n%s\nafter:\n%s", before, after)
-		}
-		if _, err := os.Stat(r.o.StateDir); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("state is left: %v", err)
-		}
+		need(t, Cleanup(context.Background(), r.o))
+		expect(t, r.kernel() == before, "before:\n%s\nafter:\n%s", before, r.kernel())
+		_, err := os.Stat(r.o.StateDir)
+		expect(t, errors.Is(err, os.ErrNotExist), "state is left: %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -15,24 +16,15 @@ func TestRunSteersAndLeavesTheKernelForTheNext(t *testing.T) {
 	r.start()
 	r.wait("the tunnel is taken", func() bool { return r.path("exchanges") == "other" })
 	s := r.status()
-	if !s.Running || s.DataPlane.Names != 1 || len(s.DataPlane.Devices) != 1 || s.DataPlane.Devices[0] != "br-lan" {
-		t.Errorf("status: %+v", s)
-	}
+	expect(t, s.Running && s.DataPlane.Names == 1 && slices.Equal(s.DataPlane.Devices, []string{"br-lan"}), "status: %+v", s)
 	why, err := r.client().Why(context.Background(), "5.5.5.7", "")
-	if err != nil || why.Destination != "exchanges" || why.Path != "other" || why.Device != "tun0" {
-		t.Errorf("why: %+v, %v", why, err)
-	}
+	need(t, err)
+	expect(t, why.Destination == "exchanges" && why.Path == "other" && why.Device == "tun0", "why: %+v", why)
 	rules := r.rules()
-	if strings.Count(rules, "fwmark") < 3 {
-		t.Errorf("rules:\n%s", rules)
-	}
+	expect(t, strings.Count(rules, "fwmark") >= 3, "rules:\n%s", rules)
 	r.halt()
-	if after := r.rules(); after != rules {
-		t.Errorf("the end of the daemon changed the rules:\n%s\n%s", rules, after)
-	}
+	expect(t, r.rules() == rules, "the end of the daemon changed the rules:\n%s\n%s", rules, r.rules())
 	r.start()
 	r.wait("the next daemon takes over", func() bool { return r.path("exchanges") == "other" })
-	if after := r.rules(); after != rules {
-		t.Errorf("the next daemon changed the rules:\n%s\n%s", rules, after)
-	}
+	expect(t, r.rules() == rules, "the next daemon changed the rules:\n%s\n%s", rules, r.rules())
 }

@@ -78,31 +78,30 @@ func TestFlowStateInAWord(t *testing.T) {
 func TestLimiterLetsEachKindThroughOnceAMinute(t *testing.T) {
 	now := time.Unix(0, 0)
 	l := newLimiter(func() time.Time { return now })
-	if held, ok := l.allow("a"); !ok || held != 0 {
-		t.Fatal("the first is held back")
+	check := func(key string, wantHeld int, want bool) {
+		t.Helper()
+		held, ok := l.allow(key)
+		expect(t, held == wantHeld && ok == want, "%s after %v: %t, %d held back, want %t, %d", key, now, ok, held, want, wantHeld)
 	}
+	check("a", 0, true)
 	for range 5 {
-		if _, ok := l.allow("a"); ok {
-			t.Fatal("a second one within the minute goes out")
-		}
+		check("a", 0, false)
 	}
-	if _, ok := l.allow("b"); !ok {
-		t.Error("another kind is held back")
-	}
+	check("b", 0, true)
 	now = now.Add(limitTime)
-	if held, ok := l.allow("a"); !ok || held != 5 {
-		t.Errorf("after a minute: %t, %d held back, want 5", ok, held)
-	}
+	check("a", 5, true)
+}
+
+func TestLimiterIsBounded(t *testing.T) {
+	now := time.Unix(0, 0)
+	l := newLimiter(func() time.Time { return now })
 	for i := range 10 * limitKeys {
 		l.allow(string(rune(i)))
 	}
-	if len(l.seen) > limitKeys {
-		t.Errorf("%d kinds are remembered, at most %d may be", len(l.seen), limitKeys)
-	}
+	expect(t, len(l.seen) == limitKeys, "%d kinds are remembered, at most %d may be", len(l.seen), limitKeys)
 	now = now.Add(limitTime)
-	if _, ok := l.allow("new"); !ok {
-		t.Error("kinds that are over leave no room")
-	}
+	_, ok := l.allow("new")
+	expect(t, ok, "kinds that are over leave no room")
 }
 
 func TestSettingsThatCannotBeLoaded(t *testing.T) {

@@ -53,11 +53,11 @@ func (d *daemon) inForce(s *settings) {
 
 // refuse tells of settings that cannot be used.
 func (d *daemon) refuse(problems []config.Problem, err error) {
-	d.set(func(v *view) { v.refused = refusal(problems, err) })
-	for _, p := range problems {
-		d.log.Error("settings refused", "problem", p.String())
+	lines := refusal(problems, err)
+	d.set(func(v *view) { v.refused = lines })
+	for _, line := range lines {
+		d.log.Error(line)
 	}
-	d.log.Error("settings refused", "error", err)
 	d.fault("settings refused", err.Error())
 }
 

@@ -26,7 +26,8 @@ func TestOwnNetworksLeaveOutWhatOthersListMoreSpecifically(t *testing.T) {
 			map[int][]string{0: {"5.0.0.0/32", "5.0.0.2/31"}, 1: {"5.0.0.1/32"}},
 		},
 		{
-			"nested three times", []config.Destination{dest(t, "a", "5.0.0.0/24", "5.0.0.0/26"), dest(t, "b", "5.0.0.0/25")},
+			"nested three times",
+			[]config.Destination{dest(t, "a", "5.0.0.0/24", "5.0.0.0/26"), dest(t, "b", "5.0.0.0/25")},
 			map[int][]string{0: {"5.0.0.128/25", "5.0.0.0/26"}, 1: {"5.0.0.64/26"}},
 		},
 		{
