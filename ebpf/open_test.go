@@ -270,4 +270,3 @@ func mustRemove(t testing.TB, dir string) {
 		t.Fatal(err)
 	}
 }
-
