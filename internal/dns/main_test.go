@@ -19,6 +19,14 @@ const isolation = "DNS_TEST_ISOLATED"
 // TestMain runs the tests in network and process namespaces of their own: all
 // ports are free, and the kernel ends every server that they started.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "serve":
+			os.Exit(playServer())
+		case "fill":
+			os.Exit(playFull())
+		}
+	}
 	if os.Getenv(isolation) == "" && os.Geteuid() == 0 {
 		os.Exit(runIsolated())
 	}
@@ -65,12 +73,18 @@ func isolate() error {
 	if err := netlink.LinkSetUp(lo); err != nil {
 		return err
 	}
-	addr, err := netlink.ParseAddr("2001:db8:f::53/128")
-	if err != nil {
-		return err
+	// Programs that look at AI_ADDRCONFIG need one of each family.
+	for _, text := range []string{"2001:db8:f::53/128", "192.0.2.53/32"} {
+		addr, err := netlink.ParseAddr(text)
+		if err != nil {
+			return err
+		}
+		addr.Flags = unix.IFA_F_NODAD
+		if err := netlink.AddrAdd(lo, addr); err != nil {
+			return err
+		}
 	}
-	addr.Flags = unix.IFA_F_NODAD
-	return netlink.AddrAdd(lo, addr)
+	return nil
 }
 
 // needIsolation skips a test that would touch the machine's own network.
