@@ -27,6 +27,7 @@ type view struct {
 	lan, wan []string                // devices
 	problems []string                // of the last apply
 	refused  []string                // why the settings in the file are not in force
+	failed   string                  // why the kernel is not as it should be; "": it is
 	full     bool                    // an address found no room lately
 	applied  bool                    // the kernel has been in line with settings once
 	// rules finds the plan's rules over names by the hash that learned entries
@@ -100,7 +101,7 @@ func (d *daemon) apply(ctx context.Context, e extent) error {
 	if len(reached.Changes) > 0 {
 		d.log.Debug("network state changed", "changes", reached.Changes)
 	}
-	if err := d.fillMaps(s, choices); err != nil {
+	if err := d.fillMaps(ctx, s, choices); err != nil {
 		return fmt.Errorf("fill maps: %w", err)
 	}
 	if e == everything {
@@ -139,7 +140,7 @@ func (d *daemon) survey(ctx context.Context, s *settings) {
 
 // fillMaps makes the data plane's maps say what there is. Names, networks and
 // clients change with the settings only.
-func (d *daemon) fillMaps(s *settings, choices map[string]steer.Choice) error {
+func (d *daemon) fillMaps(ctx context.Context, s *settings, choices map[string]steer.Choice) error {
 	exempt, wan, slots := d.exempt(s), wanIndexes(d.view.wan), d.slots(s.plan, choices)
 	if d.filled == nil {
 		t := d.tables(s)
@@ -147,6 +148,7 @@ func (d *daemon) fillMaps(s *settings, choices map[string]steer.Choice) error {
 		if err := d.dp.SetTables(t); err != nil {
 			return err
 		}
+		d.forgetExempt(ctx, exempt)
 		d.filled = &fill{exempt: exempt, wan: wan, at: ebpf.Now()}
 		return nil
 	}
@@ -154,6 +156,7 @@ func (d *daemon) fillMaps(s *settings, choices map[string]steer.Choice) error {
 		if err := d.dp.SetSurroundings(exempt, wan); err != nil {
 			return err
 		}
+		d.forgetExempt(ctx, exempt)
 		d.filled.exempt, d.filled.wan = exempt, wan
 	}
 	for n, slot := range slots {

@@ -230,7 +230,6 @@ func (d *daemon) applyIfDirty(ctx context.Context) {
 	if err == nil || ctx.Err() != nil {
 		return
 	}
-	d.retryIn(retryTime)
 	if held, ok := d.limits.allow("apply: " + err.Error()); ok {
 		d.log.Error("cannot apply, will try again", "error", err, "after", retryTime, "more", held)
 		d.fault("apply settings", err.Error())
@@ -246,7 +245,9 @@ func (d *daemon) applyRest(ctx context.Context) error {
 		d.inForce(d.target)
 		return nil
 	}
-	if err := d.apply(ctx, d.dirty); err != nil {
+	err := d.apply(ctx, d.dirty)
+	d.tellFailure(err)
+	if err != nil {
 		return err
 	}
 	d.dirty = clean

@@ -128,6 +128,29 @@ func (d *daemon) expire(ctx context.Context) {
 	d.freeDestinations(d.view.settings)
 }
 
+// forgetExempt takes out what was learned before it became exempt: an address
+// that is the router's own now, or a tunnel's endpoint.
+func (d *daemon) forgetExempt(ctx context.Context, exempt []netip.Prefix) {
+	known, err := d.snapshot()
+	if err != nil {
+		d.warn("forget exempt addresses", err)
+		return
+	}
+	var gone []ebpf.Known
+	var own []netip.Addr
+	for _, k := range slices.Concat(known.grants, known.addresses) {
+		if !slices.ContainsFunc(exempt, func(p netip.Prefix) bool { return p.Contains(k.Addr) }) {
+			continue
+		}
+		gone = append(gone, k)
+		if k.Client == ebpf.ClientSelf {
+			own = append(own, k.Addr)
+		}
+	}
+	d.warn("forget exempt addresses", d.dp.Forget(gone))
+	d.forgetOwn(ctx, own)
+}
+
 // tellRoom takes note that a map which was full has room again.
 func (d *daemon) tellRoom(used, limit int) {
 	if !d.view.full || used >= limit*9/10 {

@@ -195,6 +195,31 @@ func TestTunnelsTouchNoNames(t *testing.T) {
 	}
 }
 
+func TestWhatBecomesExemptIsForgotten(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	r := newRouter(t)
+	r.set("", exchanges)
+	d := r.inside()
+	r.resolver("127.0.0.1", "127.0.0.1").answer("example.org", numbered(1), numbered(2))
+	r.wait("the router's own lookup is followed", func() bool {
+		select {
+		case ev := <-d.learned:
+			d.learn(t.Context(), d.waiting(ev))
+		default:
+		}
+		return r.ownSet() == 2
+	})
+	r.run("ip addr add " + numbered(1).String() + "/32 dev wan")
+	d.networkChanged()
+	r.turn(d)
+	known, err := d.snapshot()
+	need(t, err)
+	expect(t, len(known.grants) == 1 && len(known.addresses) == 1 && known.grants[0].Addr == numbered(2), "known: %+v", known)
+	expect(t, r.ownSet() == 1, "own traffic is steered to %d addresses, want 1", r.ownSet())
+}
+
 func TestInterfaceThatMovesToAnotherDevice(t *testing.T) {
 	if !isolated(t) {
 		return

@@ -28,13 +28,15 @@ type planeOptions struct {
 }
 
 // openDataPlane opens the data plane, or opens it anew where an option that it
-// is made with has changed.
+// is made with has changed. Handlers wait meanwhile.
 func (d *daemon) openDataPlane(s *settings) error {
 	want := planeOptions{s.cfg.Main.MarkMask, s.cfg.Main.MaxAddresses}
 	if d.dp != nil && d.opened == want {
 		return nil
 	}
-	d.closeDataPlane()
+	d.planeMu.Lock()
+	defer d.planeMu.Unlock()
+	d.releasePlane()
 	dp, err := ebpf.Open(ebpf.Options{Dir: d.o.BPFDir, Mask: want.mask, MaxAddresses: want.maxAddresses, Log: d.log})
 	if err != nil {
 		return fmt.Errorf("open data plane: %w", err)
@@ -44,23 +46,26 @@ func (d *daemon) openDataPlane(s *settings) error {
 		return errors.Join(err, dp.Close())
 	}
 	r := &reader{events: events, stop: make(chan struct{}), done: make(chan struct{})}
-	go d.read(r) // ends with closeDataPlane
-	d.planeMu.Lock()
-	defer d.planeMu.Unlock()
+	go d.read(r) // ends with releasePlane
 	d.dp, d.reader, d.opened = dp, r, want
 	return nil
 }
 
 // closeDataPlane lets go of the data plane, once no handler uses it any more.
 func (d *daemon) closeDataPlane() {
+	d.planeMu.Lock()
+	defer d.planeMu.Unlock()
+	d.releasePlane()
+}
+
+// releasePlane is called with planeMu held.
+func (d *daemon) releasePlane() {
 	if d.dp == nil {
 		return
 	}
 	close(d.reader.stop)
 	d.warn("close ring of events", d.reader.events.Close())
 	<-d.reader.done
-	d.planeMu.Lock()
-	defer d.planeMu.Unlock()
 	d.warn("close data plane", d.dp.Close())
 	d.dp, d.reader = nil, nil
 }

@@ -220,9 +220,10 @@ func TestFailureHalfWayGoesBackToTheOldSettings(t *testing.T) {
 	s := r.status()
 	expect(t, len(s.Destinations) == 1 && s.Destinations[0].Name == "exchanges" && s.DataPlane.MaxAddresses == 16384,
 		"status is not that of the old settings: %+v", s)
+	expect(t, r.problem("cannot be applied"), "nobody is told: %q", s.Problems)
 	release()
 	r.wait("the old settings are in force whole", func() bool {
-		return r.rules() == rules && r.path("exchanges") == "other" && strings.Contains(r.run("nft list ruleset"), "0x0f000000")
+		return !r.problem("cannot be applied") && r.rules() == rules && r.path("exchanges") == "other" && strings.Contains(r.run("nft list ruleset"), "0x0f000000")
 	})
 	need(t, r.reload())
 	expect(t, strings.Contains(r.rules(), "0xf00000") && r.path("pools") == "other", "the new settings:\n%s\n%+v", r.rules(), r.status())

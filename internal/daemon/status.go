@@ -157,6 +157,9 @@ func allProblems(v *view) []string {
 	if len(out) > 0 {
 		out = append(out, "the last good settings stay in force until these are mended and reloaded")
 	}
+	if v.failed != "" {
+		out = append(out, "the settings cannot be applied, routerd goes on trying: "+v.failed)
+	}
 	if !v.settings.cfg.Main.Enabled {
 		return append(out, errDisabled.Error())
 	}

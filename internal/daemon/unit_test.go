@@ -230,12 +230,13 @@ func TestProblemsTheGravestFirst(t *testing.T) {
 		{
 			"everything at once",
 			view{
-				settings: on, full: true, refused: []string{"settings refused: x"}, problems: []string{"no default route"},
+				settings: on, full: true, failed: "no memory", refused: []string{"settings refused: x"}, problems: []string{"no default route"},
 				choices: map[string]steer.Choice{"a": {State: steer.StateOK}, "b": {State: steer.StateDown, Reason: "why"}},
 				tunnels: []tunnel.State{{Name: "home", Health: tunnel.Up}, {Name: "other", Health: tunnel.Down, Reason: "gone"}},
 			},
 			[]string{
 				"settings refused: x", "the last good settings stay in force until these are mended and reloaded",
+				"the settings cannot be applied, routerd goes on trying: no memory",
 				"the address map is full: new names of listed services are withheld; raise option max_addresses",
 				"destination b is down: why", "no default route", "tunnel other is down: gone",
 			},

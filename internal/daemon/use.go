@@ -95,12 +95,25 @@ func (d *daemon) change(ctx context.Context, s *settings) error {
 func (d *daemon) pursue(ctx context.Context, s *settings) error {
 	d.target, d.unmet = s, true
 	err := d.use(ctx, s)
+	d.tellFailure(err)
 	if err != nil {
-		d.retryIn(retryTime)
 		return err
 	}
 	d.unmet, d.dirty = false, clean
 	return nil
+}
+
+// tellFailure takes note of what keeps the kernel from being as it should, nil
+// for nothing, and puts the next attempt off.
+func (d *daemon) tellFailure(err error) {
+	failed := ""
+	if err != nil {
+		failed = err.Error()
+		d.retryIn(retryTime)
+	}
+	if failed != d.view.failed {
+		d.set(func(v *view) { v.failed = failed })
+	}
 }
 
 // use makes the kernel's state what settings say, from whatever it is.
@@ -139,7 +152,7 @@ func (d *daemon) use(ctx context.Context, s *settings) error {
 // disable takes everything out of the kernel; the daemon stays.
 func (d *daemon) disable(ctx context.Context, s *settings) error {
 	d.closeDataPlane()
-	d.set(func(v *view) { *v = view{settings: s, applied: true, refused: v.refused} })
+	d.set(func(v *view) { *v = view{settings: s, applied: true, refused: v.refused, failed: v.failed} })
 	d.filled, d.ensured = nil, nil
 	return cleanup(ctx, d.o, d.net, d.tunnels)
 }
