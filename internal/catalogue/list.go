@@ -41,6 +41,10 @@ const (
 // ErrNoRules is wrapped by the error for a list in which nothing is valid.
 var ErrNoRules = errors.New("nothing in the list is a rule")
 
+// maxWrong is how many wrong entries end a list: telling what is wrong with one
+// takes longer than reading a good one, and nobody publishes such lists.
+const maxWrong = 1 << 16
+
 // detectSize is how much of a list Detect is shown, bytes.
 const detectSize = 32 << 10
 
@@ -217,6 +221,9 @@ func (c *collector) read(r io.Reader, parse lineParser) error {
 		}
 		if err := parse(text); err != nil {
 			return err
+		}
+		if c.wrong > maxWrong {
+			return fmt.Errorf("read list, line %d: more than %d entries are wrong", c.lines.number, maxWrong)
 		}
 	}
 }

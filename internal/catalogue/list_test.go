@@ -283,6 +283,9 @@ func TestParseListIsBounded(t *testing.T) {
 	if err != nil || len(p.Problems) != MaxListProblems+1 || p.Skipped != 3*MaxListProblems {
 		t.Errorf("%d problems of %d wrong lines, %v", len(p.Problems), p.Skipped, err)
 	}
+	if _, err = ParseList(endless("!\n"), FormatPlain, ListOptions{MaxSize: 64 << 20}); err == nil || !strings.Contains(err.Error(), "line 65537: more than 65536 entries are wrong") {
+		t.Errorf("endless wrong lines: %v", err)
+	}
 	broken := errors.New("disk on fire")
 	if _, err := ParseList(io.MultiReader(strings.NewReader("a.example\nb."), iotest.ErrReader(broken)), FormatAuto, ListOptions{}); !errors.Is(err, broken) {
 		t.Errorf("a reader that fails: %v", err)
