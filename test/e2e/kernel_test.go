@@ -58,6 +58,7 @@ func (w *world) kernel() map[string][]string {
 	for _, part := range []string{"iptables-save", "ip6tables-save"} {
 		out[part] = withoutEmptyTables(out[part])
 	}
+	out["nft -s list ruleset"] = sortedTables(out["nft -s list ruleset"])
 	// The two above show what iptables over nftables holds.
 	if w.lab.Options().Firewall == lab.IPTables {
 		out["nft -s list ruleset"] = slices.DeleteFunc(out["nft -s list ruleset"], func(s string) bool {
@@ -66,6 +67,14 @@ func (w *world) kernel() map[string][]string {
 	}
 	out["tcx"] = w.tcx()
 	return out
+}
+
+// sortedTables puts nftables' tables in order: theirs is that of their making.
+func sortedTables(lines []string) []string {
+	tables := strings.Split(strings.Join(lines, "\n"), "\ntable ")
+	tables[0] = strings.TrimPrefix(tables[0], "table ")
+	slices.Sort(tables)
+	return strings.Split(strings.Join(tables, "\n"), "\n")
 }
 
 // withoutEmptyTables drops tables that hold nothing: looking at one makes it,
@@ -109,8 +118,8 @@ func (w *world) tcx() []string {
 
 var (
 	volatile = regexp.MustCompile(`nf_conntrack_count|^# (Generated|Completed)|^(sh -c|ps -e)|/etc/config/routerd`)
-	figures = regexp.MustCompile(`\[\d+:\d+\]|expires \d+sec|_lft \w+|_timer +[\d.]+`)
-	spaces = regexp.MustCompile(`  +`)
+	figures  = regexp.MustCompile(`\[\d+:\d+\]|expires \d+sec|_lft \w+|_timer +[\d.]+`)
+	spaces   = regexp.MustCompile(`  +`)
 )
 
 // steady is a line without what changes by itself; "" is none.

@@ -1,12 +1,14 @@
 package e2e_test
 
 import (
+	"net"
 	"runtime"
 	"testing"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/routerd/routerd/test/lab"
@@ -73,4 +75,66 @@ func hangOnLo(t *testing.T) error {
 		p.Close()
 	})
 	return err
+}
+
+// countingFilters puts a filter of somebody else on each side of br-lan, which
+// has a clsact qdisc, and gives back how many packets each has seen. They let
+// every packet go on to the next filter.
+func countingFilters(t *testing.T, l *lab.Lab) (seen func() [2]uint64) {
+	t.Helper()
+	counts := [2]*ebpf.Map{}
+	parents := []uint32{netlink.HANDLE_MIN_INGRESS, netlink.HANDLE_MIN_EGRESS}
+	inRouter(t, l, func() error {
+		device, err := net.InterfaceByName(lab.LANDevice)
+		if err != nil {
+			return err
+		}
+		for i, parent := range parents {
+			p := counter(t, &counts[i])
+			if err := netlink.FilterAdd(&netlink.BpfFilter{
+				FilterAttrs: netlink.FilterAttrs{LinkIndex: device.Index, Parent: parent, Handle: 1, Priority: 10, Protocol: unix.ETH_P_ALL},
+				Fd:          p.FD(), Name: "neighbour", DirectAction: true,
+			}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return func() (n [2]uint64) {
+		for i, m := range counts {
+			if err := m.Lookup(uint32(0), &n[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return n
+	}
+}
+
+// counter makes a program that counts packets in the first element of m.
+func counter(t *testing.T, m **ebpf.Map) *ebpf.Program {
+	t.Helper()
+	var err error
+	if *m, err = ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1}); err != nil {
+		t.Fatal(err)
+	}
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Name: "neighbour", Type: ebpf.SchedCLS, License: "GPL",
+		Instructions: asm.Instructions{
+			asm.StoreImm(asm.R10, -4, 0, asm.Word),
+			asm.LoadMapPtr(asm.R1, (*m).FD()),
+			asm.Mov.Reg(asm.R2, asm.R10),
+			asm.Add.Imm(asm.R2, -4),
+			asm.FnMapLookupElem.Call(),
+			asm.JEq.Imm(asm.R0, 0, "out"),
+			asm.Mov.Imm(asm.R1, 1),
+			asm.StoreXAdd(asm.R0, asm.R1, asm.DWord),
+			asm.Mov.Imm(asm.R0, -1).WithSymbol("out"), // TC_ACT_UNSPEC
+			asm.Return(),
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close(); (*m).Close() })
+	return p
 }

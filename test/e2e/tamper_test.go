@@ -2,9 +2,10 @@ package e2e_test
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/routerd/routerd/test/lab"
 )
@@ -23,8 +24,6 @@ func TestWhatOthersRemoveIsRestoredAndNothingLeaks(t *testing.T) {
 		"the nftables table": "nft delete table inet routerd",
 		"all of nftables":    "nft flush ruleset; nft -f /run/lab/nft.rules",
 		"a reload of fw4":    "nft -f /run/lab/nft.rules",
-		"the tcx links":      "rm -f /sys/fs/bpf/routerd/*link*",
-		"reverse path":       "sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.rd-home.rp_filter=1",
 	} {
 		t.Run(what, func(t *testing.T) {
 			w := *w
@@ -69,14 +68,20 @@ func (w *world) tryKnown(family int, name string) string {
 // were.
 func (w *world) sameAgain(before map[string][]string) {
 	w.Helper()
-	parts := []string{"ip -4 rule", "ip -6 rule", "ip -4 route show table all", "ip -6 route show table all", "nft -s list ruleset", "tcx"}
-	within(w.T, restoreTime, "rules, routes and firewall are back", func() bool {
+	deadline := time.Now().Add(restoreTime)
+	for {
 		now := w.kernel()
-		for _, part := range parts {
-			if strings.Join(before[part], "\n") != strings.Join(now[part], "\n") {
-				return false
-			}
+		diff := ""
+		for _, part := range []string{
+			"ip -4 rule", "ip -6 rule", "ip -4 route show table all", "ip -6 route show table all", "nft -s list ruleset", "tcx",
+		} {
+			diff += cmp.Diff(before[part], now[part])
 		}
-		return true
-	})
+		if diff == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			w.Fatalf("not restored within %s (-before +now):\n%s", restoreTime, diff)
+		}
+	}
 }

@@ -1,0 +1,164 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/routerd/routerd/test/lab"
+)
+
+func TestExitStatuses(t *testing.T) {
+	w := newWorld(t, sharedLab(t))
+	w.configure(usualSettings)
+	type call struct {
+		args   string
+		status int
+	}
+	statuses := func(calls ...call) {
+		t.Helper()
+		for _, c := range calls {
+			if r := w.routerd(strings.Fields(c.args)...); r.status != c.status {
+				t.Errorf("routerd %s, want status %d: %s", c.args, c.status, r)
+			}
+		}
+	}
+	statuses(
+		call{"version", 0}, call{"validate", 0}, call{"catalogue", 0}, call{"catalogue binance", 0}, call{"tunnel list", 0},
+		call{"status", 3}, call{"why x.example", 3}, call{"flows", 3}, call{"events", 3}, call{"reload", 3},
+		call{"nothing", 2}, call{"status --nothing", 2}, call{"add x.example", 2}, call{"why", 2},
+		call{"cleanup", 0}, call{"cleanup", 0},
+	)
+	if r := w.routerd("status"); !strings.Contains(r.stderr, "/etc/init.d/routerd start") {
+		t.Errorf("it is not told how to start routerd: %s", r)
+	}
+	w.start()
+	w.ready()
+	statuses(
+		call{"status", 0}, call{"status --json", 0}, call{"why binance.com", 0}, call{"flows", 0}, call{"events", 0},
+		call{"reload", 0}, call{"doctor --json", 0}, call{"why binance.com --client nonsense", 2}, call{"cleanup", 1},
+	)
+}
+
+// keys are the names in a JSON object.
+func keys(t *testing.T, raw json.RawMessage) []string {
+	t.Helper()
+	var m map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &m); err != nil {
+		t.Fatalf("%v in %s", err, raw)
+	}
+	return slices.Sorted(maps.Keys(m))
+}
+
+// part is one part of a JSON object; of a list, its first element.
+func part(t *testing.T, raw, name string) json.RawMessage {
+	t.Helper()
+	out := json.RawMessage(raw)
+	if name != "" {
+		var m map[string]json.RawMessage
+		if err := json.Unmarshal(out, &m); err != nil {
+			t.Fatalf("%v in %s", err, raw)
+		}
+		out = m[name]
+	}
+	var list []json.RawMessage
+	if json.Unmarshal(out, &list) == nil {
+		if len(list) == 0 {
+			t.Fatalf("%q is empty in %s", name, raw)
+		}
+		return list[0]
+	}
+	return out
+}
+
+func TestJSONHasWhatTheContractPromises(t *testing.T) {
+	w := raise(t, sharedLab(t), usualSettings)
+	pool := w.mine(lab.Client, "stratum.braiins.com:3333")
+	status, why := w.must("status", "--json"), w.must("why", "--json", "stratum.braiins.com", "--client", "192.168.1.10")
+	flows, events := w.must("flows", "--json"), w.must("events", "--json")
+	first, _, _ := strings.Cut(events, "\n")
+	for _, shape := range []struct{ what, raw, part, keys string }{
+		{"status", status, "", "version running uptime_s dataplane dns tunnels destinations"},
+		{"status", status, "dataplane", "hook devices addresses flows pinned"},
+		{"status", status, "dns", "mode queries learned"},
+		{"status", status, "tunnels", "name device backend state last_handshake_s rx_bytes tx_bytes rtt_ms"},
+		{"status", status, "destinations", "name label policy path state reason addresses flows rx_bytes tx_bytes"},
+		{"why", why, "", "query client destination rule policy path device mark table reason addresses last_check"},
+		{"why", why, "addresses", "address learned_from names age_s expires_s shared_with"},
+		{"flows", flows, "", "destination path protocol source target name"},
+		{"events", first, "", "time kind destination tunnel from to reason"},
+	} {
+		got := keys(t, part(t, shape.raw, shape.part))
+		for _, key := range strings.Fields(shape.keys) {
+			if !slices.Contains(got, key) {
+				t.Errorf("%s: %q of %q is missing, there are %v", shape.what, key, shape.part, got)
+			}
+		}
+	}
+	w.valuesAreRight()
+	pool.unbroken()
+}
+
+// valuesAreRight looks at the values while a session with a pool is under way.
+func (w *world) valuesAreRight() {
+	w.Helper()
+	y := w.why("stratum.braiins.com", "--client", "192.168.1.10")
+	server := address(w.T, "stratum.braiins.com", 4)
+	got := []any{y.Destination, y.Policy, y.Path, y.Device, y.Mark, y.Table, y.Rule, len(y.Addresses)}
+	if diff := cmp.Diff([]any{"pools", "tunnel", "home", "rd-home", "0x03000000", 29187, "braiins.com", 1}, got); diff != "" {
+		w.Errorf("why of a pool (-want +got):\n%s", diff)
+	}
+	if len(y.Addresses) == 1 && (y.Addresses[0].Address != server.String() || y.Addresses[0].LearnedFrom != "dns") {
+		w.Errorf("its address is told as %+v", y.Addresses[0])
+	}
+	if y := w.why("news.example"); y.Destination != "" || y.Path != "direct" || y.Reason == "" {
+		w.Errorf("why of an unlisted name: %+v", y)
+	}
+	found := false
+	for _, f := range w.flows() {
+		found = found || f.Destination == "pools" && f.Path == "home" && f.Protocol == "tcp" && f.State == "open" &&
+			f.Target == server.String()+":3333" && f.Name == "stratum.braiins.com" && f.RxBytes > 0 && f.TxBytes > 0 && f.RTTMs != nil
+	}
+	if !found {
+		w.Errorf("flows do not show the session: %+v", w.flows())
+	}
+	s := w.status()
+	if d := destination(s, "pools"); d.State != "ok" || d.Path != "home" || d.Flows != 1 || d.Addresses != 1 || d.RxBytes == 0 || d.TxBytes == 0 {
+		w.Errorf("its destination is shown as %+v", d)
+	}
+	if u := tunnel(s, "home"); u.State != "up" || u.LastHandshakeS == nil || u.RxBytes == 0 || u.TxBytes == 0 || u.Device != "rd-home" {
+		w.Errorf("its tunnel is shown as %+v", u)
+	}
+	if s.DataPlane.Addresses != 1 || s.DataPlane.Flows != 1 || !s.DataPlane.Pinned || s.DNS.Learned == 0 || len(s.Problems) > 0 {
+		w.Errorf("status is %+v", s)
+	}
+}
+
+func TestNoOutputHoldsAKey(t *testing.T) {
+	w := raise(t, sharedLab(t), strings.Replace(usualSettings, "list lan", "option log_level 'debug'\n\tlist lan", 1))
+	all := w.must("status", "--json") + w.must("tunnel", "list") + w.must("doctor", "--json") + w.must("events", "--json") +
+		w.onRouter("sh", "-c", "cat /var/run/routerd/* 2>/dev/null; true")
+	secrets := 0
+	for _, name := range []string{"home", "other"} {
+		conf, err := w.lab.WGQuick(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(conf)) {
+			option, value, _ := strings.Cut(line, " = ")
+			if option == "PrivateKey" || option == "PresharedKey" {
+				secrets++
+				if strings.Contains(all, strings.TrimSpace(value)) {
+					t.Errorf("%s of %s is told", option, name)
+				}
+			}
+		}
+	}
+	if secrets != 4 {
+		t.Errorf("looked for %d secrets", secrets)
+	}
+}
