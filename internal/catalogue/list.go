@@ -95,8 +95,11 @@ func (p *Parsed) UnsupportedTotal() int {
 // Problems and counts are given with it as far as they are known.
 func ParseList(r io.Reader, format Format, opts ListOptions) (Parsed, error) {
 	buffered := bufio.NewReaderSize(r, detectSize)
-	head, _ := buffered.Peek(detectSize) // an error comes again with the first read
-	if err := notAList(head); err != nil {
+	head, err := buffered.Peek(detectSize)
+	if err == nil || errors.Is(err, io.EOF) {
+		err = notAList(head)
+	}
+	if err != nil {
 		return Parsed{Format: format}, fmt.Errorf("read list: %w", err)
 	}
 	if format == FormatAuto || format == "" {

@@ -287,8 +287,15 @@ func TestParseListIsBounded(t *testing.T) {
 		t.Errorf("endless wrong lines: %v", err)
 	}
 	broken := errors.New("disk on fire")
-	if _, err := ParseList(io.MultiReader(strings.NewReader("a.example\nb."), iotest.ErrReader(broken)), FormatAuto, ListOptions{}); !errors.Is(err, broken) {
-		t.Errorf("a reader that fails: %v", err)
+	for _, size := range []int{10, 3 * detectSize} {
+		r := io.MultiReader(strings.NewReader(strings.Repeat("a.example\n", size/10)), iotest.TimeoutReader(iotest.OneByteReader(strings.NewReader("b.example\n"))))
+		if _, err := ParseList(r, FormatAuto, ListOptions{}); !errors.Is(err, iotest.ErrTimeout) {
+			t.Errorf("a reader that fails once, after %d bytes, and ends: %v", size, err)
+		}
+		r = io.MultiReader(strings.NewReader(strings.Repeat("a.example\n", size/10)), iotest.ErrReader(broken))
+		if _, err := ParseList(r, FormatAuto, ListOptions{}); !errors.Is(err, broken) {
+			t.Errorf("a reader that fails after %d bytes: %v", size, err)
+		}
 	}
 }
 

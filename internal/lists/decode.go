@@ -13,25 +13,32 @@ import (
 // progressStep is how many bytes lie between two reports at least.
 const progressStep = 64 << 10
 
-// countingReader bounds what is read and reports how far it is.
+// countingReader bounds what is read and reports how far it is. An error stays:
+// what is built on it may look ahead, pass over the error and read again, and a
+// body that was cut off must not end as if it were whole.
 type countingReader struct {
 	r        io.Reader
 	limit    int64
 	done     int64
 	told     int64
+	err      error
 	progress func(done int64)
 }
 
 func (c *countingReader) Read(p []byte) (int, error) {
-	if c.done > c.limit {
-		return 0, fmt.Errorf("%w: at most %d bytes are received", catalogue.ErrListTooLarge, c.limit)
+	if c.err == nil && c.done > c.limit {
+		c.err = fmt.Errorf("%w: at most %d bytes are received", catalogue.ErrListTooLarge, c.limit)
 	}
-	n, err := c.r.Read(p[:min(int64(len(p)), c.limit+1-c.done)])
+	if c.err != nil {
+		return 0, c.err
+	}
+	var n int
+	n, c.err = c.r.Read(p[:min(int64(len(p)), c.limit+1-c.done)])
 	c.done += int64(n)
 	if c.done-c.told >= progressStep {
 		c.end()
 	}
-	return n, err
+	return n, c.err
 }
 
 // end reports what has been read.

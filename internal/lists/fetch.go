@@ -109,11 +109,10 @@ func (w *watchedReader) Read(p []byte) (int, error) {
 }
 
 // fetchError puts the reason for which a fetch was ended in place of the error
-// that this caused, and leaves out the address, which is known.
+// that this caused, and leaves out the address, which is known. It is an error
+// also where none came of it: a server that sees the connection end may close a
+// body that is not whole as if it were, just in time to be read.
 func fetchError(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
-	}
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
