@@ -65,8 +65,6 @@ const (
 	ack
 )
 
-const ethernetLen = 14
-
 func (f frame) v6() bool { return f.mapped || f.dst.Addr().Is6() }
 
 // build returns the packet's octets.

@@ -101,8 +101,7 @@ func TestKernelMatchesNamesAsTheReferenceDoes(t *testing.T) {
 			if rule == "" && len(got) == 0 {
 				continue
 			}
-			want, err := HashName(w.seed, rule)
-			if err != nil || len(got) != 1 || got[0].Rule != want || got[0].Full != full || got[0].Name != name {
+			if !w.saysRule(got, name, rule, full) {
 				t.Fatalf("%s: events %+v, want rule %s, full %t", name, got, rule, full)
 			}
 			matched++
@@ -111,6 +110,12 @@ func TestKernelMatchesNamesAsTheReferenceDoes(t *testing.T) {
 	if matched < 100 {
 		t.Errorf("only %d names matched: the test says little", matched)
 	}
+}
+
+// saysRule says whether there is one event, about a name and its rule.
+func (w *world) saysRule(got []Event, name, rule string, full bool) bool {
+	want, err := HashName(w.seed, rule)
+	return err == nil && len(got) == 1 && got[0].Rule == want && got[0].Full == full && got[0].Name == name
 }
 
 func randomRules(r *rand.Rand, c Chain) []NameRule {

@@ -44,15 +44,6 @@ func TestTheNextProcessAdoptsWhatItFinds(t *testing.T) {
 	if got := next.onlyFlow(t); got != flow {
 		t.Errorf("flow %+v, before %+v", got, flow)
 	}
-	dests, err := next.Destinations([]string{"new", "closed", "open"})
-	if err != nil || dests["closed"] != w.dest["closed"] || dests["open"] != w.dest["open"] {
-		t.Errorf("destinations %v, before %v, %v", dests, w.dest, err)
-	}
-	for name, n := range w.dest {
-		if dests["new"] == n {
-			t.Errorf("the new destination has the number of %s", name)
-		}
-	}
 	next.goes(t, "data of the old flow, before any tables are set", to("198.51.100.1", flags(ack)), tunnelA)
 	next.goes(t, "new flow", to("198.51.100.2"), tunnelB)
 }
@@ -171,6 +162,33 @@ func TestOpenMendsHalfDeletedPins(t *testing.T) {
 	}
 }
 
+func TestDestinationsKeepTheirNumbersInTheNextProcess(t *testing.T) {
+	w := newWorld(t)
+	dests, err := w.again(t).Destinations([]string{"new", "closed", "open"})
+	if err != nil || dests["closed"] != w.dest["closed"] || dests["open"] != w.dest["open"] {
+		t.Errorf("destinations %v, before %v, %v", dests, w.dest, err)
+	}
+	for name, n := range w.dest {
+		if dests["new"] == n {
+			t.Errorf("the new destination has the number of %s", name)
+		}
+	}
+}
+
+func TestTunnelsHaveNumbersOfTheirOwn(t *testing.T) {
+	d := newPlane(t)
+	if _, err := d.Destinations([]string{"a"}); err != nil {
+		t.Fatal(err)
+	}
+	paths, err := d.Paths([]string{"a", "x"}, owned.PathTunnel0+2)
+	if err != nil || paths["a"] == paths["x"] || min(paths["a"], paths["x"]) != owned.PathTunnel0 {
+		t.Errorf("paths %v, %v", paths, err)
+	}
+	if _, err := d.Paths([]string{"y"}, owned.PathTunnel0+2); err == nil {
+		t.Error("a third tunnel found room among two")
+	}
+}
+
 func TestNumbersStayAndAreReleased(t *testing.T) {
 	d := newPlane(t)
 	first, err := d.Destinations([]string{"a", "b", "c"})
@@ -186,13 +204,6 @@ func TestNumbersStayAndAreReleased(t *testing.T) {
 	}
 	if second["a"] != first["a"] || second["c"] != first["c"] || second["d"] != first["b"] {
 		t.Errorf("numbers %v, before %v", second, first)
-	}
-	paths, err := d.Paths([]string{"a", "x"}, owned.PathTunnel0+2)
-	if err != nil || paths["a"] == paths["x"] || min(paths["a"], paths["x"]) != owned.PathTunnel0 {
-		t.Errorf("paths %v, %v", paths, err)
-	}
-	if _, err := d.Paths([]string{"y"}, owned.PathTunnel0+2); err == nil {
-		t.Error("a third tunnel found room among two")
 	}
 }
 

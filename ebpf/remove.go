@@ -22,28 +22,36 @@ func Remove(dir string) error {
 	if err := (&clsact{dir: dir}).prune(nil); err != nil {
 		return err
 	}
-	files, err := os.ReadDir(dir)
+	mounted, err := removePins(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("list pins: %w", err)
+		return fmt.Errorf("remove pins: %w", err)
+	}
+	return removeDir(dir, mounted)
+}
+
+// removePins says whether the file system that they were in is one of ours.
+func removePins(dir string) (mounted bool, err error) {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return false, err
 	}
 	spec, err := loadBpf()
 	if err != nil {
-		return fmt.Errorf("read BPF object: %w", err)
+		return false, err
 	}
-	mounted := false
 	for _, f := range files {
 		if !ours(spec, f.Name()) {
 			continue
 		}
 		mounted = mounted || f.Name() == mountMark
 		if err := os.Remove(filepath.Join(dir, f.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("remove pin: %w", err)
+			return mounted, err
 		}
 	}
-	return removeDir(dir, mounted)
+	return mounted, nil
 }
 
 // ours says whether a pin is one of this package's.

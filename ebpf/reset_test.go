@@ -60,21 +60,29 @@ func checkResetTCP(t *testing.T, sent frame, got []byte, pseudo uint16) {
 	if binary.BigEndian.Uint16(got) != sent.dst.Port() || binary.BigEndian.Uint16(got[2:]) != sent.src.Port() {
 		t.Errorf("ports %x", got[:4])
 	}
-	wantSeq, wantAck, wantFlags := sent.ack, uint32(0), uint8(rst)
+	// Sequence number, acknowledgment, header length and flags.
+	var want [10]byte
+	binary.BigEndian.PutUint32(want[:], sent.ack)
+	want[8], want[9] = 5<<4, rst
 	if sent.flags&ack == 0 {
-		length := uint32(len(sent.payload))
-		if sent.flags&syn != 0 {
-			length++
-		}
-		if sent.flags&fin != 0 {
-			length++
-		}
-		wantSeq, wantAck, wantFlags = 0, sent.seq+length, rst|ack
+		binary.BigEndian.PutUint32(want[:], 0)
+		binary.BigEndian.PutUint32(want[4:], sent.seq+sent.segmentLen())
+		want[9] = rst | ack
 	}
-	seq, acked := binary.BigEndian.Uint32(got[4:]), binary.BigEndian.Uint32(got[8:])
-	if seq != wantSeq || acked != wantAck || got[13] != wantFlags || got[12] != 5<<4 {
-		t.Errorf("seq %d ack %d flags %#x, want %d %d %#x", seq, acked, got[13], wantSeq, wantAck, wantFlags)
+	if !bytes.Equal(got[4:14], want[:]) {
+		t.Errorf("seq, ack, length and flags %x, want %x", got[4:14], want)
 	}
+}
+
+// segmentLen is SEG.LEN of RFC 9293.
+func (f frame) segmentLen() uint32 {
+	n := uint32(len(f.payload))
+	for _, flag := range []uint8{syn, fin} {
+		if f.flags&flag != 0 {
+			n++
+		}
+	}
+	return n
 }
 
 func TestResetsAreWhatTheClientExpects(t *testing.T) {

@@ -84,10 +84,8 @@ func (d *DataPlane) SetTables(t *Tables) error {
 	if err != nil {
 		return err
 	}
-	for id, s := range t.Slots {
-		if err := d.SetSlot(id, s); err != nil {
-			return err
-		}
+	if err := d.setSlots(t.Slots); err != nil {
+		return err
 	}
 	if err := d.setClients(t.Clients); err != nil {
 		return err
@@ -137,6 +135,15 @@ func (d *DataPlane) SetSlot(id Destination, s Slot) error {
 	v := uint32(s.Path) | flag(s.Closed, slotClosed)
 	if err := d.maps[bpfMapSlots].Put(uint32(id), v); err != nil {
 		return fmt.Errorf("set slot of destination %d: %w", id, err)
+	}
+	return nil
+}
+
+func (d *DataPlane) setSlots(slots map[Destination]Slot) error {
+	for id, s := range slots {
+		if err := d.SetSlot(id, s); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ type tap struct {
 }
 
 const (
-	vnetLen       = 10
+	vnetLen       = 10 // octets of the header
 	vnetNeedsSum  = 1
 	vnetGSOTCPv4  = 1
 	vnetGSOUDP    = 5 // VIRTIO_NET_HDR_GSO_UDP_L4
@@ -125,7 +125,7 @@ func (p *tap) next(t *testing.T, is func(packet []byte) bool) []byte {
 	}
 }
 
-// etherV4 and etherV6 are as sockaddr_ll has them.
+// etherProto is a packet's type as sockaddr_ll has it.
 func etherProto(f frame) uint16 {
 	b := []byte{0x08, 0x00}
 	if f.v6() {
@@ -160,10 +160,8 @@ func tapWorld(t *testing.T, bare bool) (*tap, *DataPlane) {
 	return p, d
 }
 
-func bareFrame(on bool) func(*frame) { return func(f *frame) { f.bare = on } }
-
-// pending fills in what a sender leaves there whose device sums the segment: the
-// pseudo header's sum.
+// pseudoSum fills in what a sender leaves there whose device sums the segment:
+// the pseudo header's sum.
 func pseudoSum(packet []byte, f frame) []byte {
 	l4 := len(f.ethernet()) + 20
 	from, to := l4-8, l4
