@@ -48,6 +48,7 @@ func (d *daemon) openDataPlane(s *settings) error {
 	r := &reader{events: events, stop: make(chan struct{}), done: make(chan struct{})}
 	go d.read(r) // ends with releasePlane
 	d.dp, d.reader, d.opened = dp, r, want
+	d.set(func(v *view) { v.full = false }) // of another size: the next answer without room tells
 	return nil
 }
 
