@@ -26,11 +26,21 @@ const (
 	IPTablesLegacy Firewall = "iptables-legacy" // the same over ip_tables and ip6_tables
 )
 
+// DNS is which resolver the router's dnsmasq asks.
+type DNS string
+
+// The values of DNS.
+const (
+	PublicDNS DNS = "public" // the public resolver, 22.8.8.8, 2d00:8::8
+	ISPDNS    DNS = "isp"    // the provider's, 22.100.0.53, 2d00:100::53
+)
+
 // Options say what lab to raise. The zero value is a good lab.
 type Options struct {
 	// Name tells labs apart; "" is a name of its own that no other lab has.
 	Name     string   `json:"name"`
 	Firewall Firewall `json:"firewall"` // "" is NFT
+	DNS      DNS      `json:"dns"`      // "" is PublicDNS
 	// Exit2NoIPv6 gives exit2 a tunnel that carries IPv4 only.
 	Exit2NoIPv6 bool `json:"exit2_no_ipv6"`
 	// Detach lets the lab outlive this process; it is ended with Down, in
@@ -145,6 +155,12 @@ func (o *Options) complete() error {
 	}
 	if !slices.Contains([]Firewall{NFT, IPTables, IPTablesLegacy}, o.Firewall) {
 		return fmt.Errorf("firewall %q: use %s, %s or %s", o.Firewall, NFT, IPTables, IPTablesLegacy)
+	}
+	if o.DNS == "" {
+		o.DNS = PublicDNS
+	}
+	if o.DNS != PublicDNS && o.DNS != ISPDNS {
+		return fmt.Errorf("dns %q: use %s or %s", o.DNS, PublicDNS, ISPDNS)
 	}
 	if o.Name == "" {
 		o.Name = "auto-" + strings.ToLower(rand.Text()[:8])

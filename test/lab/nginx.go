@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/routerd/routerd/test/lab/interfere"
 )
 
 // Downloads are the sizes in bytes that net's servers have under /bytes/SIZE.
@@ -65,11 +67,23 @@ http {
 		ssl_certificate_key %[3]s/key.pem;
 		ssl_protocols TLSv1.2 TLSv1.3;
 		root %[4]s;
-		location / { return 200 "host $host\nserver $server_addr\nclient $remote_addr\n"; }
+%[5]s		location / { return 200 "host $host\nserver $server_addr\nclient $remote_addr\n"; }
 		location /bytes/ { add_header X-Lab-Client $remote_addr; }
 	}
 }
-`, certificates.String(), runDir, certDir, webRoot)
+`, certificates.String(), runDir, certDir, webRoot, statusRules())
+}
+
+// statusDir is where net's servers look, at each request, whether the service
+// is to answer something else: a file STATUS/HOST, or reject/ADDRESS for a pool.
+const statusDir = runDir + "/status"
+
+func statusRules() string {
+	var b strings.Builder
+	for _, status := range interfere.Statuses() {
+		fmt.Fprintf(&b, "\t\tif (-f %[1]s/%[2]d/$host) { return %[2]d \"%[2]d, says the service\\n\"; }\n", statusDir, status)
+	}
+	return b.String()
 }
 
 // makeDownloads creates the files behind Downloads: holes that take no memory.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/routerd/routerd/test/lab/interfere"
 )
 
 // EchoPort is where net answers UDP with what it gets, on every address.
@@ -32,6 +34,7 @@ func (l *Lab) raiseServers(ctx context.Context) error {
 	}
 	for _, raise := range []func() error{
 		func() error { return l.raiseResolver(a, names) },
+		func() error { return l.raiseProvider(names) },
 		func() error { return l.raiseNet(a, names) },
 		func() error { return l.raiseExits() },
 		func() error { return l.raiseDNSMasq() },
@@ -58,7 +61,7 @@ func (l *Lab) raiseResolver(a *authority, names []Name) error {
 	err = l.writeFiles(Resolver, files{
 		runDir + "/resolver.crt": certificate, runDir + "/key.pem": key,
 		runDir + "/root.zone":    []byte(zoneFile(names)),
-		runDir + "/unbound.conf": []byte(unboundConfig()),
+		runDir + "/unbound.conf": []byte(unboundConfig(publicListen())),
 	})
 	if err != nil {
 		return err
@@ -85,7 +88,11 @@ func (l *Lab) raiseNet(a *authority, names []Name) error {
 	for _, address := range stratumListeners(names) {
 		serve = append(serve, "--stratum", address)
 	}
-	return l.hosts[Net].start("serve", serve...)
+	serve = append(serve, "--statuses", statusDir)
+	if err := l.hosts[Net].start("serve", serve...); err != nil {
+		return err
+	}
+	return l.startInterference(Net)
 }
 
 // stratumListeners are the ports of every pool; ports that nginx has are taken
@@ -110,7 +117,7 @@ func stratumListeners(names []Name) []string {
 
 func (l *Lab) raiseDNSMasq() error {
 	const file = "/etc/dnsmasq.conf"
-	if err := l.WriteFile(Router, file, []byte(dnsmasqConfig()), 0o644); err != nil {
+	if err := l.WriteFile(Router, file, []byte(l.state.Options.dnsmasqConfig()), 0o644); err != nil {
 		return err
 	}
 	return l.startTool(Router, "dnsmasq", "--keep-in-foreground", "--conf-file="+file)
@@ -155,6 +162,7 @@ func (l *Lab) check(ctx context.Context) error {
 		{"fetch", "--family", "4", "https://" + SharedUnlisted + "/"},
 		{"fetch", "--family", "6", "https://" + SharedUnlisted + "/"},
 		{"udp-echo", net.JoinHostPort(SharedUnlisted, strconv.Itoa(EchoPort))},
+		{"udp-echo", net.JoinHostPort(SharedUnlisted, strconv.Itoa(EchoPort)), "--dns", net.JoinHostPort(ISPResolver6, "53")},
 	} {
 		err := l.until(ctx, func() error {
 			out, err := l.Run(ctx, Client, l.state.Program, append([]string{"client"}, args...)...)
@@ -169,6 +177,14 @@ func (l *Lab) check(ctx context.Context) error {
 	}
 	for _, host := range []string{Exit, Exit2} {
 		if err := l.until(ctx, func() error { return l.tunnelDeviceUp(host) }); err != nil {
+			return err
+		}
+	}
+	for _, host := range []string{ISP, Net} {
+		if err := l.until(ctx, func() error {
+			_, err := l.askInterference(ctx, host, interfere.Request{List: true})
+			return err
+		}); err != nil {
 			return err
 		}
 	}
@@ -219,6 +235,10 @@ func (l *Lab) logs() string {
 		{Router, "holder"},
 		{Resolver, "unbound"},
 		{Resolver, "holder"},
+		{ISP, "unbound"},
+		{ISP, "interfere"},
+		{ISP, "holder"},
+		{Net, "interfere"},
 		{Net, "nginx"},
 		{Net, "serve"},
 		{Net, "holder"},

@@ -25,13 +25,20 @@ const (
 	Resolver4    = "22.8.8.8"
 	Resolver6    = "2d00:8::8"
 	ResolverName = "dns.resolver.example" // in its certificate, with both addresses
-	ExitAddress4 = "22.50.0.1"            // WireGuard endpoint of exit
-	ExitAddress6 = "2d00:50::1"
-	Exit2Address = "22.51.0.1" // WireGuard endpoint of exit2
-	ExitSource4  = "22.60.0.2" // what servers see as the client behind exit
-	ExitSource6  = "2d00:60::2"
-	Exit2Source4 = "22.61.0.2"
-	Exit2Source6 = "2d00:61::2"
+	// ISPResolver4 and ISPResolver6 are the provider's own resolver, in isp.
+	ISPResolver4 = "22.100.0.53"
+	ISPResolver6 = "2d00:100::53"
+	// BlockPage4 and BlockPage6 serve the provider's block page, in isp.
+	BlockPage4    = "22.100.0.80"
+	BlockPage6    = "2d00:100::80"
+	BlockPageName = "blocked.provider.example"
+	ExitAddress4  = "22.50.0.1" // WireGuard endpoint of exit
+	ExitAddress6  = "2d00:50::1"
+	Exit2Address  = "22.51.0.1" // WireGuard endpoint of exit2
+	ExitSource4   = "22.60.0.2" // what servers see as the client behind exit
+	ExitSource6   = "2d00:60::2"
+	Exit2Source4  = "22.61.0.2"
+	Exit2Source6  = "2d00:61::2"
 
 	// ServerNet4 and ServerNet6 hold every server address of net.
 	ServerNet4 = "22.10.0.0/15"
@@ -86,7 +93,10 @@ func devices() []device {
 		{Router, "lan1", nil},
 		{Router, "lan2", nil},
 		{Router, WANDevice, []string{RouterWAN4 + "/24", RouterWAN6 + "/64"}},
-		{ISP, "cust", []string{"22.100.0.1/24", "2d00:100::1/64"}},
+		{ISP, "cust", []string{
+			"22.100.0.1/24", "2d00:100::1/64",
+			ISPResolver4 + "/24", ISPResolver6 + "/64", BlockPage4 + "/24", BlockPage6 + "/64",
+		}},
 		{ISP, "net", []string{"22.101.0.1/24", "2d00:101::1/64"}},
 		{ISP, "exit", []string{"22.50.0.254/24", "2d00:50::254/64"}},
 		{ISP, "exit2", []string{"22.51.0.254/24", "2d00:51::254/64"}},

@@ -16,6 +16,7 @@ func zoneFile(names []Name) string {
 	b.WriteString("@ IN SOA a.root.example. nobody.example. 1 3600 600 864000 60\n@ IN NS a.root.example.\n")
 	writeAddresses(&b, "a.root.example", []netip.Addr{netip.MustParseAddr(Resolver4)})
 	writeAddresses(&b, ResolverName, []netip.Addr{netip.MustParseAddr(Resolver4), netip.MustParseAddr(Resolver6)})
+	writeAddresses(&b, BlockPageName, []netip.Addr{netip.MustParseAddr(BlockPage4), netip.MustParseAddr(BlockPage6)})
 	known := make(map[string]bool, len(names))
 	for _, n := range names {
 		known[n.Name] = true

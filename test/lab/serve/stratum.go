@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +21,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/routerd/routerd/test/lab/interfere"
 )
 
 // StratumOptions say where and how a Stratum server serves.
@@ -28,6 +32,9 @@ type StratumOptions struct {
 	Listen []string
 	// Certificates is a directory of NAME.crt and key.pem for TLS.
 	Certificates string
+	// Statuses is a directory of files STATUS/HOST for an HTTP status to answer
+	// with and reject/ADDRESS for a server that refuses miners; "" is none.
+	Statuses string
 	// JobEvery is the time between two mining.notify; 0 is a second.
 	JobEvery time.Duration
 }
@@ -119,10 +126,10 @@ func (s *stratumServer) handle(ctx context.Context, c net.Conn) error {
 		return fmt.Errorf("read first line: %w", err)
 	}
 	if strings.Contains(string(line), " HTTP/1.") {
-		return answerHTTP(conn, in)
+		return s.answerHTTP(conn, in)
 	}
 	_ = c.SetReadDeadline(time.Time{})
-	session := &stratumSession{conn: conn, id: s.sessions.Add(1)}
+	session := &stratumSession{conn: conn, id: s.sessions.Add(1), rejects: s.marked("reject", ipOf(c.LocalAddr()).String())}
 	return session.run(ctx, in, line, s.o.JobEvery)
 }
 
@@ -160,7 +167,7 @@ func (s *stratumServer) certificate(hello *tls.ClientHelloInfo) (*tls.Certificat
 }
 
 // answerHTTP says what nginx on net says, then closes.
-func answerHTTP(conn net.Conn, in *bufio.Reader) error {
+func (s *stratumServer) answerHTTP(conn net.Conn, in *bufio.Reader) error {
 	host := ""
 	for {
 		line, err := in.ReadString('\n')
@@ -171,12 +178,28 @@ func answerHTTP(conn net.Conn, in *bufio.Reader) error {
 			host = strings.TrimSpace(value)
 		}
 	}
+	status := http.StatusOK
+	for _, code := range interfere.Statuses() {
+		if s.marked(strconv.Itoa(code), host) {
+			status = code
+		}
+	}
 	body := fmt.Sprintf("host %s\nserver %s\nclient %s\n", host, ipOf(conn.LocalAddr()), ipOf(conn.RemoteAddr()))
-	_, err := fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
+	_, err := fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+		status, http.StatusText(status), len(body), body)
 	if err != nil {
 		return fmt.Errorf("answer HTTP: %w", err)
 	}
 	return nil
+}
+
+// marked says whether there is a file of a kind for a name or address.
+func (s *stratumServer) marked(kind, name string) bool {
+	if s.o.Statuses == "" || name != filepath.Base(name) {
+		return false
+	}
+	_, err := os.Stat(filepath.Join(s.o.Statuses, kind, strings.ToLower(name)))
+	return err == nil
 }
 
 func ipOf(a net.Addr) netip.Addr {
@@ -186,8 +209,9 @@ func ipOf(a net.Addr) netip.Addr {
 
 // stratumSession is one miner's connection.
 type stratumSession struct {
-	id   uint32
-	jobs uint32 // guarded by mu
+	id      uint32
+	rejects bool   // it refuses miners
+	jobs    uint32 // guarded by mu
 
 	mu   sync.Mutex // guards writing, jobs
 	conn io.Writer
@@ -228,6 +252,9 @@ func (s *stratumSession) run(ctx context.Context, in *bufio.Reader, line []byte,
 // answer replies to one request, as pools do.
 func (s *stratumSession) answer(r stratumRequest) error {
 	var result any
+	if s.rejects {
+		return s.send(map[string]any{"id": r.ID, "result": nil, "error": []any{20, "Not allowed in your region", nil}})
+	}
 	switch r.Method {
 	case "mining.subscribe":
 		session := fmt.Sprintf("%08x", s.id)

@@ -17,7 +17,7 @@ import (
 
 func upCommand() *cobra.Command {
 	var o lab.Options
-	var firewall string
+	var firewall, dns string
 	var asJSON, exit2IPv6, foreground bool
 	c := &cobra.Command{
 		Use: "up", Short: "Raise a lab and leave it running", Args: cobra.NoArgs,
@@ -25,15 +25,18 @@ func upCommand() *cobra.Command {
 until "down". Interrupted at any moment, it leaves nothing behind.`,
 		Example: `  scripts/lab up
   scripts/lab up --name two --firewall iptables
+  scripts/lab up --dns isp
   scripts/lab up --exit2-ipv6=false --json
   scripts/lab up --foreground`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.Firewall, o.Exit2NoIPv6, o.Detach = lab.Firewall(firewall), !exit2IPv6, !foreground
+			o.DNS = lab.DNS(dns)
 			return raise(c, o, asJSON)
 		},
 	}
 	c.Flags().StringVar(&o.Name, "name", "lab", "name of the lab; labs of different names run side by side")
 	c.Flags().StringVar(&firewall, "firewall", string(lab.NFT), "of the router: nft (fw4), iptables (fw3), iptables-legacy")
+	c.Flags().StringVar(&dns, "dns", string(lab.PublicDNS), "resolver that the router asks: public, or isp for the provider's own")
 	c.Flags().BoolVar(&exit2IPv6, "exit2-ipv6", true, "the tunnel to exit2 carries IPv6")
 	c.Flags().BoolVar(&foreground, "foreground", false, "stay; the lab ends with this command, however that ends")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the lab's state as JSON")

@@ -27,7 +27,7 @@ of it touches the machine's own network. docs/lab.md has a drawing.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(upCommand(), downCommand(), execCommand(), shellCommand(), statusCommand(),
-		namesCommand(), countsCommand(), clientCommand(), holdCommand(), wireguardCommand(), serveCommand())
+		namesCommand(), countsCommand(), clientCommand(), holdCommand(), wireguardCommand(), serveCommand(), ispCommand(), interfereCommand())
 	return root
 }
 
