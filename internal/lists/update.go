@@ -125,7 +125,7 @@ func (m *Manager) take(e *entry, l config.List, res result) error {
 			return err
 		}
 		defer temporary.discard()
-		if err := m.replace(e, l, temporary); err != nil {
+		if wanted, err := m.replace(e, l, temporary); err != nil || !wanted {
 			return err
 		}
 	}
@@ -151,20 +151,20 @@ func (m *Manager) compare(e *entry, next *meta) (same, kept bool) {
 }
 
 // replace puts a copy into its place, unless the list is not wanted any more.
-func (m *Manager) replace(e *entry, l config.List, t *pending) error {
+func (m *Manager) replace(e *entry, l config.List, t *pending) (wanted bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.current(e, l) {
-		return nil
+		return false, nil
 	}
 	if err := t.commit(); err != nil {
-		return err
+		return true, err
 	}
 	if t.path == m.flashPath(l.Name) {
 		removeQuietly(m.statePath(l.Name, copySuffix))
 	}
 	e.copyPath = t.path
-	return nil
+	return true, nil
 }
 
 // describe says of what was fetched all that is kept beside the rules, and

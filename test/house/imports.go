@@ -26,12 +26,13 @@ func arrows() map[string][]string {
 		"internal/control":   {"internal/owned"},
 		"internal/dns":       {"internal/catalogue", "internal/owned"},
 		"internal/reach":     {"internal/dns", "internal/owned"},
+		"internal/lists":     {"internal/catalogue", "internal/config", "internal/steer"},
 		"internal/doctor": {
 			"ebpf", "netcfg", "internal/catalogue", "internal/config", "internal/control", "internal/owned", "internal/tunnel",
 		},
 		"internal/daemon": {
 			"ebpf", "netcfg", "internal/catalogue", "internal/config", "internal/control", "internal/dns", "internal/doctor",
-			"internal/owned", "internal/reach", "internal/steer", "internal/tunnel",
+			"internal/lists", "internal/owned", "internal/reach", "internal/steer", "internal/tunnel",
 		},
 		"internal/cli": {
 			"internal/catalogue", "internal/config", "internal/control", "internal/daemon", "internal/doctor",
