@@ -25,6 +25,7 @@ type view struct {
 	tunnels  []tunnel.State
 	choices  map[string]steer.Choice // by name of destination
 	lan, wan []string                // devices
+	attached []string                // devices of lan whose clients are steered by now
 	problems []string                // of the last apply
 	refused  []string                // why the settings in the file are not in force
 	failed   string                  // why the kernel is not as it should be; "": it is
@@ -108,6 +109,7 @@ func (d *daemon) apply(ctx context.Context, e extent) error {
 		if err := d.dp.Attach(d.view.lan, d.view.wan, s.cfg.Main.OwnTraffic); err != nil {
 			return fmt.Errorf("attach programs: %w", err)
 		}
+		d.set(func(v *view) { v.attached = v.lan })
 	}
 	d.tellProblems(slices.Concat(d.surveyed, reached.Warnings))
 	d.moved(ctx, choices)

@@ -133,7 +133,7 @@ func (d *daemon) status(context.Context) (control.Status, error) {
 		return control.Status{}, err
 	}
 	out.DataPlane = control.DataPlaneStatus{
-		Hook: string(dp.Hook()), Devices: nonNil(v.lan), Addresses: use.addresses, MaxAddresses: main.MaxAddresses,
+		Hook: string(dp.Hook()), Devices: nonNil(v.attached), Addresses: use.addresses, MaxAddresses: main.MaxAddresses,
 		Names: len(v.settings.plan.Names), Flows: use.flows, Pinned: true,
 	}
 	out.DNS.Queries, out.DNS.Learned = use.stats.Answers, use.stats.Learned
