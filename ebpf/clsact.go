@@ -112,6 +112,13 @@ func (c *clsact) addQdisc(l netlink.Link, r role) error {
 	if err := netlink.QdiscAdd(clsactQdisc(index)); err != nil {
 		return fmt.Errorf("add qdisc clsact: %w", err)
 	}
+	// The kernel takes a queue length of 0 for a mistake when a qdisc comes, and
+	// raises it (qdisc_create). clsact has no queue: the device keeps its own.
+	if l.Attrs().TxQLen == 0 {
+		if err := netlink.LinkSetTxQLen(l, 0); err != nil {
+			return fmt.Errorf("keep queue length: %w", err)
+		}
+	}
 	return nil
 }
 
