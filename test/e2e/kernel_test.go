@@ -117,7 +117,7 @@ func (w *world) tcx() []string {
 }
 
 var (
-	volatile = regexp.MustCompile(`nf_conntrack_count|^# (Generated|Completed)|^(sh -c|ps -e)|/etc/config/routerd`)
+	volatile = regexp.MustCompile(`nf_conntrack_count|<defunct>|^# (Generated|Completed)|^(sh -c|ps -e)|/etc/config/routerd`)
 	figures  = regexp.MustCompile(`\[\d+:\d+\]|expires \d+sec|_lft \w+|_timer +[\d.]+`)
 	spaces   = regexp.MustCompile(`  +`)
 )
