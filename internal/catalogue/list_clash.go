@@ -56,16 +56,8 @@ func yamlScalar(s string) (string, error) {
 	if s == "" || s[0] == '#' {
 		return "", nil
 	}
-	if q := s[0]; q == '\'' || q == '"' {
-		end := strings.IndexByte(s[1:], q)
-		if end < 0 {
-			return "", fmt.Errorf("no %c closes the value on this line", q)
-		}
-		value, rest := s[1:1+end], strings.TrimSpace(s[2+end:])
-		if rest != "" && rest[0] != '#' || strings.Contains(value, `\`) {
-			return "", errors.New("escapes, and text behind the closing quote, are not read")
-		}
-		return value, nil
+	if s[0] == '\'' || s[0] == '"' {
+		return yamlQuoted(s)
 	}
 	if i := strings.Index(s, " #"); i >= 0 {
 		s = strings.TrimSpace(s[:i])
@@ -74,6 +66,19 @@ func yamlScalar(s string) (string, error) {
 		return "", errors.New("this form of YAML is not read; write each entry as - 'value'")
 	}
 	return s, nil
+}
+
+// yamlQuoted is yamlScalar for what begins with a quote.
+func yamlQuoted(s string) (string, error) {
+	end := strings.IndexByte(s[1:], s[0])
+	if end < 0 {
+		return "", fmt.Errorf("no %c closes the value on this line", s[0])
+	}
+	value, rest := s[1:1+end], strings.TrimSpace(s[2+end:])
+	if rest != "" && rest[0] != '#' || strings.Contains(value, `\`) {
+		return "", errors.New("escapes, and text behind the closing quote, are not read")
+	}
+	return value, nil
 }
 
 // clashEntry takes an entry of any behaviour.

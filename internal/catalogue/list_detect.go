@@ -18,8 +18,16 @@ func Detect(head []byte, name string) Format {
 		}
 		votes[voteOf(line)]++
 	}
+	if ext := path.Ext(name); (ext == ".yaml" || ext == ".yml") && votes[FormatPlain] == 0 {
+		votes[FormatClash]++
+	}
+	return elected(votes)
+}
+
+// elected gives the format with the most lines for it.
+func elected(votes map[Format]int) Format {
 	// These hold bare names as well, which say nothing: one sign is enough.
-	if votes[FormatV2fly] > 0 && votes[FormatV2fly] >= votes[FormatDnsmasq]+votes[FormatHosts]+votes[FormatClash] {
+	if n := votes[FormatV2fly]; n > 0 && n >= votes[FormatDnsmasq]+votes[FormatHosts]+votes[FormatClash] {
 		return FormatV2fly
 	}
 	best := FormatPlain
@@ -27,9 +35,6 @@ func Detect(head []byte, name string) Format {
 		if votes[f] > votes[best] {
 			best = f
 		}
-	}
-	if ext := path.Ext(name); best == FormatPlain && votes[FormatPlain] == 0 && (ext == ".yaml" || ext == ".yml") {
-		return FormatClash
 	}
 	return best
 }

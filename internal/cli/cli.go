@@ -129,7 +129,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 the daemon does not run.`,
 	root.SetHelpCommand(a.helpCommand())
 	root.AddCommand(
 		a.runCommand(), a.statusCommand(), a.whyCommand(), a.flowsCommand(), a.eventsCommand(),
-		a.addCommand(), a.removeCommand(), a.catalogueCommand(), a.tunnelCommand(),
+		a.addCommand(), a.removeCommand(), a.catalogueCommand(), a.listsCommand(), a.tunnelCommand(),
 		a.validateCommand(), a.reloadCommand(), a.cleanupCommand(), a.doctorCommand(),
 		a.versionCommand(), a.wireguardCommand(),
 	)

@@ -133,6 +133,7 @@ func TestEveryCommandHasHelpWithAnExample(t *testing.T) {
 const documented = `run:config run:socket run:state-dir run:bpf-dir run:log-level status:json why:json why:client
 	catalogue:json flows:json flows:follow events:json events:follow doctor:json doctor:config
 	add:to add:config add:socket remove:config tunnel/import:config tunnel/import:socket tunnel/list:config
+	lists:json lists:socket lists/update:json lists/update:socket
 	validate:config reload:socket cleanup:state-dir cleanup:bpf-dir version:help`
 
 func TestDocumentedCommandsAndFlagsExist(t *testing.T) {

@@ -219,9 +219,14 @@ var errStreamEnd = fmt.Errorf("%w: it has stopped", ErrNotRunning)
 
 // stream yields the lines of an answer until ctx ends.
 func stream[T any](ctx context.Context, c *Client, path string, q url.Values) iter.Seq2[T, error] {
+	return streamBy[T](ctx, c, http.MethodGet, path, q)
+}
+
+// streamBy is stream with a method.
+func streamBy[T any](ctx context.Context, c *Client, method, path string, q url.Values) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T
-		resp, err := c.send(ctx, http.MethodGet, path, q)
+		resp, err := c.send(ctx, method, path, q)
 		if err != nil {
 			yieldError(ctx, yield, zero, err)
 			return

@@ -25,6 +25,12 @@ type Handlers struct {
 	// Reload applies the settings. An error means that they were refused and
 	// the old ones stay; the problems say why.
 	Reload func(ctx context.Context) ([]Problem, error)
+	Lists  func(ctx context.Context) ([]List, error)
+	// UpdateList fetches a list now, or with "" every list, and reports how
+	// far it is, from the goroutine that called it; the last report of each
+	// list is done or failed, and a failed one is not an error. An unknown name
+	// is ErrInvalid.
+	UpdateList func(ctx context.Context, name string, progress func(ListProgress)) error
 	// Metrics writes Prometheus text.
 	Metrics func(w io.Writer)
 	Events  *EventLog
@@ -127,14 +133,16 @@ type route struct {
 func newAPI(base context.Context, h Handlers, log *slog.Logger, lim limits) *api {
 	a := &api{base: base, h: h, log: log, lim: lim, stream: make(chan struct{}, lim.streams)}
 	a.routes = map[string]route{
-		"/v1/status":    {http.MethodGet, h.Status != nil, a.status},
-		"/v1/why":       {http.MethodGet, h.Why != nil, a.why},
-		"/v1/flows":     {http.MethodGet, h.Flows != nil, a.flows},
-		"/v1/events":    {http.MethodGet, h.Events != nil, a.events},
-		"/v1/doctor":    {http.MethodGet, h.Doctor != nil, a.doctor},
-		"/v1/catalogue": {http.MethodGet, h.Catalogue != nil, a.catalogue},
-		"/v1/reload":    {http.MethodPost, h.Reload != nil, a.reload},
-		"/metrics":      {http.MethodGet, h.Metrics != nil, a.metrics},
+		"/v1/status":       {http.MethodGet, h.Status != nil, a.status},
+		"/v1/why":          {http.MethodGet, h.Why != nil, a.why},
+		"/v1/flows":        {http.MethodGet, h.Flows != nil, a.flows},
+		"/v1/events":       {http.MethodGet, h.Events != nil, a.events},
+		"/v1/doctor":       {http.MethodGet, h.Doctor != nil, a.doctor},
+		"/v1/catalogue":    {http.MethodGet, h.Catalogue != nil, a.catalogue},
+		"/v1/reload":       {http.MethodPost, h.Reload != nil, a.reload},
+		"/v1/lists":        {http.MethodGet, h.Lists != nil, a.lists},
+		"/v1/lists/update": {http.MethodPost, h.UpdateList != nil, a.updateList},
+		"/metrics":         {http.MethodGet, h.Metrics != nil, a.metrics},
 	}
 	return a
 }
