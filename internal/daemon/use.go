@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -30,17 +31,26 @@ func (d *daemon) reload(ctx context.Context) ([]config.Problem, error) {
 		d.refuse(problems, err)
 		return problems, err
 	}
+	return problems, d.adopt(ctx, s)
+}
+
+// adopt brings settings about that were read from the file just now.
+func (d *daemon) adopt(ctx context.Context, s *settings) error {
+	d.inFile = s
 	if err := d.change(ctx, s); err != nil {
 		d.fault("settings not applied", err.Error())
-		return problems, err
+		d.set(func(v *view) { v.refused = []string{"settings not applied: " + err.Error()} })
+		return err
 	}
 	d.inForce(s)
-	return problems, nil
+	return nil
 }
 
 // inForce takes note of settings that have been applied.
 func (d *daemon) inForce(s *settings) {
-	d.set(func(v *view) { v.refused = nil })
+	if s == d.inFile {
+		d.set(func(v *view) { v.refused = nil })
+	}
 	d.warn("keep a copy of the settings", saveGood(d.o.StateDir, s.text))
 	d.events.Add(control.Event{Kind: control.EventConfig, To: "applied", Reason: fmt.Sprintf(
 		"%d destinations, %d names, %d networks, %d tunnels",
@@ -139,14 +149,35 @@ func (d *daemon) use(ctx context.Context, s *settings) error {
 		v.settings, v.numbers, v.paths, v.rules = s, numbers, paths, rulesByHash(d.dp, s.plan)
 		v.tunnels = expected(s.specs, v.tunnels)
 	})
+	specs := d.resolved(ctx, s.specs)
+	if d.ensured == nil && standing(specs) {
+		d.ensureTunnels(ctx, specs)
+	}
 	// Marks must lead somewhere before there are any, and programs be there
 	// before the tunnels are made, which takes time.
 	if err := d.apply(ctx, everything); err != nil {
 		return err
 	}
 	d.releasePaths(ctx, s)
-	d.ensureTunnels(ctx, d.resolved(ctx, s.specs))
+	d.ensureTunnels(ctx, specs)
 	return d.apply(ctx, pathsOnly)
+}
+
+// standing says whether tunnels are there from an earlier process, whose rules
+// and programs are at work too: they must be known before anything is applied,
+// or their routes would go for a moment, and connections be reset.
+func standing(specs []tunnel.Spec) bool {
+	missing := 0
+	for _, s := range specs {
+		_, err := net.InterfaceByName(s.Device)
+		if err == nil && s.Type == config.TunnelWireGuard {
+			return true
+		}
+		if err != nil {
+			missing++
+		}
+	}
+	return missing == 0 // then nothing takes time
 }
 
 // disable takes everything out of the kernel; the daemon stays.
