@@ -78,8 +78,8 @@ func (w *world) adopted(tunnels, shaken string) {
 	w.Errorf("flows do not show the session with the pool: %+v", w.flows())
 }
 
-// handshakes are the times of the tunnels' last ones.
+// handshakes is the time of the last one of the tunnel that is in use.
 func (w *world) handshakes() string {
 	w.Helper()
-	return w.onRouter("wg", "show", "all", "latest-handshakes")
+	return w.onRouter("wg", "show", "rd-home", "latest-handshakes")
 }
