@@ -88,6 +88,7 @@ type daemon struct {
 	changed <-chan struct{} // of netcfg.Watch
 
 	target   *settings     // what the daemon brings about; nil: the settings are refused
+	inFile   *settings     // the last that were read from the file and not refused
 	unmet    bool          // target has not been brought about whole
 	dirty    extent        // what is to be applied
 	retry    time.Time     // nothing is applied before
@@ -143,11 +144,8 @@ func (d *daemon) start(ctx context.Context) error {
 	d.changed = changed
 	s, problems, err := loadSettings(d.o.ConfigFile)
 	if err == nil {
-		if err := d.pursue(ctx, s); err != nil {
-			return err
-		}
-		d.inForce(s)
-		return nil
+		d.inFile = s
+		return d.begin(ctx, s)
 	}
 	s, _, goodErr := loadSettings(goodPath(d.o.StateDir))
 	if errors.Is(err, fs.ErrNotExist) && goodErr != nil {
@@ -159,7 +157,24 @@ func (d *daemon) start(ctx context.Context) error {
 		return nil
 	}
 	d.log.Warn("going on with the last good settings, until these are mended and reloaded")
-	return d.pursue(ctx, s)
+	return d.begin(ctx, s)
+}
+
+// begin brings the first settings about. Without a data plane nothing can be
+// done: a kernel that lacks something is told at once. What else fails may work
+// in a moment, as when the firewall is just being loaded, and the loop tries.
+func (d *daemon) begin(ctx context.Context, s *settings) error {
+	err := d.pursue(ctx, s)
+	switch {
+	case err == nil:
+		d.inForce(s)
+	case d.dp == nil && s.cfg.Main.Enabled:
+		return err
+	case ctx.Err() == nil:
+		d.log.Error("cannot apply, will try again", "error", err, "after", retryTime)
+		d.fault("apply settings", err.Error())
+	}
+	return nil
 }
 
 // loop does one thing at a time until ctx ends.
@@ -214,11 +229,7 @@ func (d *daemon) loadAgain(ctx context.Context) {
 	if err != nil {
 		return // it has been told
 	}
-	if err := d.change(ctx, s); err != nil {
-		d.warn("apply settings", err)
-		return
-	}
-	d.inForce(s)
+	d.warn("apply settings", d.adopt(ctx, s))
 }
 
 // applyIfDirty brings the kernel in line, and tries again later where it cannot.

@@ -212,6 +212,7 @@ func TestFailureHalfWayGoesBackToTheOldSettings(t *testing.T) {
 	r := newRouter(t)
 	r.set("", exchanges)
 	r.start()
+	r.wait("they are in force whole", func() bool { return strings.Contains(r.log.String(), "settings applied") })
 	rules := r.rules()
 	release := r.seize()
 	r.set("\toption mark_mask '0x00f00000'\n\toption max_addresses '2048'", pools)
@@ -225,8 +226,26 @@ func TestFailureHalfWayGoesBackToTheOldSettings(t *testing.T) {
 	r.wait("the old settings are in force whole", func() bool {
 		return !r.problem("cannot be applied") && r.rules() == rules && r.path("exchanges") == "other" && strings.Contains(r.run("nft list ruleset"), "0x0f000000")
 	})
+	expect(t, r.problem("settings not applied"), "nobody is told that the file says otherwise: %q", r.status().Problems)
 	need(t, r.reload())
+	expect(t, !r.problem("not applied"), "problems: %q", r.status().Problems)
 	expect(t, strings.Contains(r.rules(), "0xf00000") && r.path("pools") == "other", "the new settings:\n%s\n%+v", r.rules(), r.status())
+}
+
+func TestStartGoesOnWhereTheFirewallFails(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	r := newRouter(t)
+	r.run("nft add table inet routerd")
+	release := r.seize()
+	r.set("", exchanges)
+	r.start()
+	expect(t, r.problem("cannot be applied"), "nobody is told: %+v", r.status())
+	_, err := r.client().Flows(context.Background())
+	expect(t, err != nil, "flows are answered")
+	release()
+	r.wait("the settings are in force", func() bool { return r.path("exchanges") == "other" && !r.problem("cannot be applied") })
 }
 
 // seize makes routerd's nftables table somebody else's, until it is released.

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -118,10 +117,11 @@ func (d *daemon) status(context.Context) (control.Status, error) {
 		DataPlane: control.DataPlaneStatus{Devices: []string{}},
 		Tunnels:   []control.TunnelStatus{}, Destinations: []control.DestinationStatus{},
 	}
-	if err := v.ready(); errors.Is(err, errRefused) {
-		return out, nil
-	} else if err != nil {
+	switch err := v.ready(); {
+	case err != nil && len(out.Problems) == 0:
 		return control.Status{}, err
+	case v.settings == nil:
+		return out, nil
 	}
 	main := v.settings.cfg.Main
 	out.Running, out.DNS.Mode = main.Enabled, string(main.DNS)
@@ -151,18 +151,26 @@ func nonNil(s []string) []string { return append([]string{}, s...) }
 // allProblems are what is wrong now, the gravest first.
 func allProblems(v *view) []string {
 	out := nonNil(v.refused)
-	if v.settings == nil {
-		return out
-	}
-	if len(out) > 0 {
+	if len(out) > 0 && v.settings != nil {
 		out = append(out, "the last good settings stay in force until these are mended and reloaded")
 	}
 	if v.failed != "" {
 		out = append(out, "the settings cannot be applied, routerd goes on trying: "+v.failed)
 	}
-	if !v.settings.cfg.Main.Enabled {
+	switch {
+	case v.settings == nil:
+		return out
+	case !v.settings.cfg.Main.Enabled:
 		return append(out, errDisabled.Error())
+	case !v.applied:
+		return out // nothing is known yet
 	}
+	return append(out, v.kernelProblems()...)
+}
+
+// kernelProblems are what is wrong with settings that are in force.
+func (v *view) kernelProblems() []string {
+	var out []string
 	if v.full {
 		out = append(out, "the address map is full: new names of listed services are withheld; raise option max_addresses")
 	}

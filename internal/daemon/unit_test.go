@@ -216,6 +216,7 @@ func TestRemovingStateLeavesWhatIsNotOurs(t *testing.T) {
 }
 
 func TestProblemsTheGravestFirst(t *testing.T) {
+	const failing = "the settings cannot be applied, routerd goes on trying: no memory"
 	on := &settings{cfg: &config.Config{Main: config.Main{Enabled: true}}, plan: &steer.Plan{Destinations: []steer.Destination{{Name: "a"}, {Name: "b"}}}}
 	off := &settings{cfg: &config.Config{}}
 	tests := []struct {
@@ -225,19 +226,20 @@ func TestProblemsTheGravestFirst(t *testing.T) {
 	}{
 		{"before the first settings", view{}, nil},
 		{"refused, none in force", view{refused: []string{"settings refused: x"}}, []string{"settings refused: x"}},
-		{"disabled", view{settings: off}, []string{errDisabled.Error()}},
-		{"all is well", view{settings: on}, nil},
+		{"starting", view{settings: on, tunnels: []tunnel.State{{Name: "home", Health: tunnel.Connecting}}}, nil},
+		{"starting fails", view{settings: on, failed: "no memory"}, []string{failing}},
+		{"disabled", view{applied: true, settings: off}, []string{errDisabled.Error()}},
+		{"all is well", view{applied: true, settings: on}, nil},
 		{
 			"everything at once",
 			view{
-				settings: on, full: true, failed: "no memory", refused: []string{"settings refused: x"}, problems: []string{"no default route"},
+				applied: true, settings: on, full: true, failed: "no memory", refused: []string{"settings refused: x"}, problems: []string{"no default route"},
 				choices: map[string]steer.Choice{"a": {State: steer.StateOK}, "b": {State: steer.StateDown, Reason: "why"}},
 				tunnels: []tunnel.State{{Name: "home", Health: tunnel.Up}, {Name: "other", Health: tunnel.Down, Reason: "gone"}},
 			},
 			[]string{
 				"settings refused: x", "the last good settings stay in force until these are mended and reloaded",
-				"the settings cannot be applied, routerd goes on trying: no memory",
-				"the address map is full: new names of listed services are withheld; raise option max_addresses",
+				failing, "the address map is full: new names of listed services are withheld; raise option max_addresses",
 				"destination b is down: why", "no default route", "tunnel other is down: gone",
 			},
 		},
