@@ -106,35 +106,49 @@ func TestJSONHasWhatTheContractPromises(t *testing.T) {
 // valuesAreRight looks at the values while a session with a pool is under way.
 func (w *world) valuesAreRight() {
 	w.Helper()
+	server := address(w.T, "stratum.braiins.com", 4).String()
+	s, flows := w.status(), w.flows()
+	if len(s.Tunnels) != 2 || len(s.Destinations) != 2 || len(flows) != 1 {
+		w.Fatalf("status is %+v, flows are %+v", s, flows)
+	}
 	y := w.why("stratum.braiins.com", "--client", "192.168.1.10")
-	server := address(w.T, "stratum.braiins.com", 4)
-	got := []any{y.Destination, y.Policy, y.Path, y.Device, y.Mark, y.Table, y.Rule, len(y.Addresses)}
-	if diff := cmp.Diff([]any{"pools", "tunnel", "home", "rd-home", "0x03000000", 29187, "braiins.com", 1}, got); diff != "" {
-		w.Errorf("why of a pool (-want +got):\n%s", diff)
-	}
-	if len(y.Addresses) == 1 && (y.Addresses[0].Address != server.String() || y.Addresses[0].LearnedFrom != "dns") {
-		w.Errorf("its address is told as %+v", y.Addresses[0])
-	}
-	if y := w.why("news.example"); y.Destination != "" || y.Path != "direct" || y.Reason == "" {
-		w.Errorf("why of an unlisted name: %+v", y)
-	}
-	found := false
-	for _, f := range w.flows() {
-		found = found || f.Destination == "pools" && f.Path == "home" && f.Protocol == "tcp" && f.State == "open" &&
-			f.Target == server.String()+":3333" && f.Name == "stratum.braiins.com" && f.RxBytes > 0 && f.TxBytes > 0 && f.RTTMs != nil
-	}
-	if !found {
-		w.Errorf("flows do not show the session: %+v", w.flows())
-	}
-	s := w.status()
-	if d := destination(s, "pools"); d.State != "ok" || d.Path != "home" || d.Flows != 1 || d.Addresses != 1 || d.RxBytes == 0 || d.TxBytes == 0 {
-		w.Errorf("its destination is shown as %+v", d)
-	}
-	if u := tunnel(s, "home"); u.State != "up" || u.LastHandshakeS == nil || u.RxBytes == 0 || u.TxBytes == 0 || u.Device != "rd-home" {
-		w.Errorf("its tunnel is shown as %+v", u)
-	}
-	if s.DataPlane.Addresses != 1 || s.DataPlane.Flows != 1 || !s.DataPlane.Pinned || s.DNS.Learned == 0 || len(s.Problems) > 0 {
-		w.Errorf("status is %+v", s)
+	unlisted := w.why("news.example")
+	d, u, f := destination(s, "pools"), tunnel(s, "home"), flows[0]
+	for _, v := range []struct {
+		what      string
+		want, got []any
+	}{
+		{
+			"why of a pool",
+			[]any{"pools", "tunnel", "home", "rd-home", "0x03000000", 29187, "braiins.com", 1},
+			[]any{y.Destination, y.Policy, y.Path, y.Device, y.Mark, y.Table, y.Rule, len(y.Addresses)},
+		},
+		{"its address", []any{server, "dns"}, []any{y.Addresses[0].Address, y.Addresses[0].LearnedFrom}},
+		{"why of an unlisted name", []any{"", "direct", true}, []any{unlisted.Destination, unlisted.Path, unlisted.Reason != ""}},
+		{
+			"its flow",
+			[]any{"pools", "home", "tcp", "open", server + ":3333", "stratum.braiins.com", true, true, true},
+			[]any{f.Destination, f.Path, f.Protocol, f.State, f.Target, f.Name, f.RxBytes > 0, f.TxBytes > 0, f.RTTMs != nil},
+		},
+		{
+			"its destination",
+			[]any{"ok", "home", 1, 1, true, true},
+			[]any{d.State, d.Path, d.Flows, d.Addresses, d.RxBytes > 0, d.TxBytes > 0},
+		},
+		{
+			"its tunnel",
+			[]any{"up", "rd-home", true, true, true},
+			[]any{u.State, u.Device, u.LastHandshakeS != nil, u.RxBytes > 0, u.TxBytes > 0},
+		},
+		{
+			"the data plane",
+			[]any{1, 1, true, true, 0},
+			[]any{s.DataPlane.Addresses, s.DataPlane.Flows, s.DataPlane.Pinned, s.DNS.Learned > 0, len(s.Problems)},
+		},
+	} {
+		if diff := cmp.Diff(v.want, v.got); diff != "" {
+			w.Errorf("%s (-want +got):\n%s", v.what, diff)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -165,22 +166,7 @@ func TestFullAddressMapIsToldAndLeaksNothing(t *testing.T) {
 		}
 	}
 	w.noLeak(names...)
-	s := w.status()
-	if s.DataPlane.MaxAddresses != 16 || s.DataPlane.Addresses < 12 || s.DataPlane.Addresses > 16 {
-		t.Errorf("the data plane holds %+v", s.DataPlane)
-	}
-	if !strings.Contains(strings.Join(s.Problems, "\n"), "max_addresses") {
-		t.Errorf("no problem tells of it: %q", s.Problems)
-	}
-	faults := 0
-	for _, e := range w.events() {
-		if e.Kind == control.EventFault && strings.Contains(e.Reason, "max_addresses") {
-			faults++
-		}
-	}
-	if faults == 0 {
-		t.Errorf("no event tells of it: %+v", w.events())
-	}
+	w.fullIsTold()
 	// What is known goes on, what may go direct is not withheld.
 	w.goes(lab.Client2, directly, "news.example")
 	w.reload(usualSettings)
@@ -188,6 +174,23 @@ func TestFullAddressMapIsToldAndLeaksNothing(t *testing.T) {
 	within(t, usual, "the problem is over", func() bool {
 		return !strings.Contains(strings.Join(w.status().Problems, "\n"), "max_addresses")
 	})
+}
+
+// fullIsTold fails unless status and events tell of a map of 16 that is full.
+func (w *world) fullIsTold() {
+	w.Helper()
+	s := w.status()
+	if s.DataPlane.MaxAddresses != 16 || s.DataPlane.Addresses < 12 || s.DataPlane.Addresses > 16 {
+		w.Errorf("the data plane holds %+v", s.DataPlane)
+	}
+	if !strings.Contains(strings.Join(s.Problems, "\n"), "max_addresses") {
+		w.Errorf("no problem tells of it: %q", s.Problems)
+	}
+	if !slices.ContainsFunc(w.events(), func(e control.Event) bool {
+		return e.Kind == control.EventFault && strings.Contains(e.Reason, "max_addresses")
+	}) {
+		w.Errorf("no event tells of it: %+v", w.events())
+	}
 }
 
 func TestSecondDaemonOnOneStateRefuses(t *testing.T) {
