@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,17 +39,20 @@ func TestUpdateFetchesSortsAndKeeps(t *testing.T) {
 	}
 	w.mustUpdate("a")
 	w.wantRules("a", "22.5.0.0/16", "b.example.net", "example.org", "full:z.example.net")
-	s := w.status("a")
-	if s.Format != "v2fly" || s.Rules != 4 || s.Duplicates != 1 || s.Skipped != 1 || s.Unsupported["keyword"] != 1 || len(s.Problems) != 1 ||
-		s.Error != "" || !s.Updated.Equal(w.now) || !s.Checked.Equal(w.now) || !s.NextTry.Equal(w.now.Add(time.Hour)) || s.Fetching {
-		t.Errorf("status %+v", s)
+	want := Status{
+		Name: "a", URL: "https://lists.example/l/a", Destination: "exchanges", Format: "v2fly", Rules: 4, Duplicates: 1, Skipped: 1,
+		Unsupported: map[string]int{"keyword": 1}, Updated: w.now, Checked: w.now, NextTry: w.now.Add(time.Hour),
+		Problems: []string{`line 7: rule "com": a single word would be the whole top-level domain; write at least two parts, like example.com`},
+	}
+	if s := w.status("a"); !reflect.DeepEqual(s, want) {
+		t.Errorf("status %+v\nwant %+v", s, want)
 	}
 	if !w.changes() || w.changes() {
 		t.Error("a new list must be told as changed, once")
 	}
 	for path, mode := range map[string]os.FileMode{w.opts.Dir: 0o700, w.m.flashPath("a"): 0o600} {
-		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != mode {
-			t.Errorf("%s: %v, %v; want %v", path, info.Mode(), err, mode)
+		if got := w.stat(path).Mode().Perm(); got != mode {
+			t.Errorf("%s: %v, want %v", path, got, mode)
 		}
 	}
 	text, _ := os.ReadFile(w.m.flashPath("a"))
@@ -127,10 +131,7 @@ func TestUnchangedContentIsAskedForByConditionAndFlashIsNotWritten(t *testing.T)
 	})
 	w.start(list("a", "/l/a"))
 	w.mustUpdate("a")
-	before, err := os.Stat(w.m.flashPath("a"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := w.stat(w.m.flashPath("a"))
 	w.changes()
 	first := w.now
 	w.pass(time.Hour)
@@ -138,9 +139,8 @@ func TestUnchangedContentIsAskedForByConditionAndFlashIsNotWritten(t *testing.T)
 	etag, text = `"two"`, "# another head\na.example\nb.example\n"
 	w.pass(time.Hour)
 	w.mustUpdate("a") // the same rules in other words
-	after, err := os.Stat(w.m.flashPath("a"))
-	if err != nil || !os.SameFile(before, after) || !before.ModTime().Equal(after.ModTime()) {
-		t.Errorf("the copy was written again: %v", err)
+	if after := w.stat(w.m.flashPath("a")); !os.SameFile(before, after) || !before.ModTime().Equal(after.ModTime()) {
+		t.Error("the copy was written again")
 	}
 	if s := w.status("a"); w.changes() || !s.Updated.Equal(first) || !s.Checked.Equal(w.now) {
 		t.Errorf("status %+v", s)
@@ -227,9 +227,7 @@ func TestAFetchThatGivesNothingKeepsTheLastGoodContent(t *testing.T) {
 	for name, f := range faults(t, w) {
 		t.Run(name, func(t *testing.T) {
 			w.t = t
-			if err := writeGood(w, "a"); err != nil {
-				t.Fatal(err)
-			}
+			writeGood(t, w, "a")
 			w.start(list("a", f.path))
 			if name == "stalling" || name == "never answering" {
 				w.m.limits.stall, w.m.limits.header = 50*time.Millisecond, 50*time.Millisecond
@@ -237,10 +235,7 @@ func TestAFetchThatGivesNothingKeepsTheLastGoodContent(t *testing.T) {
 			err := w.update("a")
 			contains(t, err, f.want)
 			w.wantRules("a", "good.example")
-			s := w.status("a")
-			if wait := s.NextTry.Sub(w.now); !strings.Contains(s.Error, f.want) || strings.ContainsRune(s.Error, '\n') || wait < firstBackoff/2 || wait > 2*firstBackoff {
-				t.Errorf("status %+v", s)
-			}
+			w.wantFailed("a", f.want)
 			if left, _ := os.ReadDir(w.opts.Dir); len(left) != 1 || w.changes() {
 				t.Errorf("left on flash: %v", left)
 			}
@@ -248,18 +243,27 @@ func TestAFetchThatGivesNothingKeepsTheLastGoodContent(t *testing.T) {
 	}
 }
 
+// wantFailed says that the last fetch failed and is tried again soon.
+func (w *world) wantFailed(name, text string) {
+	w.t.Helper()
+	s := w.status(name)
+	wait := s.NextTry.Sub(w.now)
+	if !strings.Contains(s.Error, text) || strings.ContainsRune(s.Error, '\n') || wait < firstBackoff/2 || wait > 2*firstBackoff {
+		w.t.Errorf("status %+v", s)
+	}
+}
+
 // writeGood leaves a copy on flash, as an earlier process would.
-func writeGood(w *world, name string) error {
-	rule, err := catalogue.ParseRule("good.example")
-	if err != nil {
-		return err
+func writeGood(t *testing.T, w *world, name string) {
+	t.Helper()
+	rules := rulesOf(t, "good.example")
+	p, err := w.m.write(name, meta{Rules: 1, Sum: sumOf(rules), URL: "https://lists.example/l/good", Format: "auto"}, rules)
+	if err == nil {
+		err = p.commit()
 	}
-	rules := []catalogue.Rule{rule}
-	t, err := w.m.write(name, meta{Rules: 1, Sum: sumOf(rules), URL: "https://lists.example/l/good", Format: "auto"}, rules)
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
-	return t.commit()
 }
 
 func TestAListWithTooManyRulesIsRefused(t *testing.T) {

@@ -73,6 +73,17 @@ func running(t *testing.T, broken bool, lists []config.List, during func(*Manage
 	return p
 }
 
+// wantGrowing says that the pauses between tries double up to the largest.
+func (p *piped) wantGrowing(t *testing.T) {
+	t.Helper()
+	for i, at := range p.hits[1:] {
+		most := min(firstBackoff<<i, maxBackoff) * 3 / 2
+		if wait := at - p.hits[i]; wait < most/3 || wait > most {
+			t.Errorf("try %d came %v after the one before, want %v to %v", i+2, wait, most/3, most)
+		}
+	}
+}
+
 func every(name string, interval time.Duration) config.List {
 	return config.List{Name: name, URL: "http://lists.example/" + name, Format: "plain", Interval: interval}
 }
@@ -94,19 +105,14 @@ func TestRunFetchesAtOnceAndThenByTheInterval(t *testing.T) {
 
 func TestFailuresAreRetriedWithGrowingPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := running(t, true, []config.List{every("a", 24*time.Hour)}, func(m *Manager, p *piped) {
+		running(t, true, []config.List{every("a", 24*time.Hour)}, func(m *Manager, p *piped) {
 			time.Sleep(12 * time.Hour)
 			synctest.Wait()
 			n := len(p.hits)
 			if n < 14 || n > 30 {
 				t.Errorf("%d tries in 12 hours: %v", n, p.hits)
 			}
-			for i, at := range p.hits[1:] {
-				most := min(firstBackoff<<i, maxBackoff) * 3 / 2
-				if wait := at - p.hits[i]; wait < most/3 || wait > most {
-					t.Errorf("try %d came %v after the one before, want %v to %v", i+2, wait, most/3, most)
-				}
-			}
+			p.wantGrowing(t)
 			if s := m.Status()[0]; s.Error != "no route to host" || s.Rules != 0 {
 				t.Errorf("status %+v", s)
 			}
@@ -122,7 +128,6 @@ func TestFailuresAreRetriedWithGrowingPauses(t *testing.T) {
 				t.Errorf("%d tries after Wake", len(p.hits)-n)
 			}
 		})
-		_ = p
 	})
 }
 

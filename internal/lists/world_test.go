@@ -243,6 +243,15 @@ func (w *world) status(name string) Status {
 	return Status{}
 }
 
+func (w *world) stat(path string) os.FileInfo {
+	w.t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return info
+}
+
 // changes says whether Changed was sent to since the last call.
 func (w *world) changes() bool {
 	select {
