@@ -44,8 +44,11 @@ func (l *Lab) begin(ctx context.Context, x Interference) (Interference, error) {
 	if err := x.Complete(); err != nil {
 		return x, err
 	}
-	if err := target(&x); err != nil {
-		return x, err
+	info, _ := interfere.InfoOf(x.Kind)
+	if len(x.Names) > 0 && (info.ByAddress || info.Service) {
+		if err := target(&x, info.ByAddress); err != nil {
+			return x, err
+		}
 	}
 	reply, err := l.askInterference(ctx, controllerOf(x.Kind), interfere.Request{Add: &x})
 	if err != nil {
@@ -104,42 +107,32 @@ func controllerOf(k interfere.Kind) string {
 
 // target finds out the addresses and hosts that an interference's names stand
 // for.
-func target(x *Interference) error {
-	info, _ := interfere.InfoOf(x.Kind)
-	if len(x.Names) == 0 || !info.ByAddress && !info.Service {
-		return nil
-	}
+func target(x *Interference, byAddress bool) error {
 	all, err := Names()
 	if err != nil {
 		return err
 	}
-	known := map[string]bool{}
-	var addresses []netip.Addr
-	for _, n := range all {
-		if !interfere.Covers(x.Names, n.Name) {
-			continue
-		}
-		for _, wanted := range x.Names {
-			if interfere.Covers([]string{wanted}, n.Name) {
-				known[wanted] = true
-			}
-		}
-		x.Hosts = append(x.Hosts, n.Name)
-		addresses = append(addresses, n.addresses()...)
-	}
-	for _, name := range x.Names {
-		if !known[name] {
-			return fmt.Errorf("%s: name %q is not in the lab's internet: scripts/lab names lists what is", x.Kind, name)
+	meant := slices.DeleteFunc(all, func(n Name) bool { return !interfere.Covers(x.Names, n.Name) })
+	for _, wanted := range x.Names {
+		if !slices.ContainsFunc(meant, func(n Name) bool { return interfere.Covers([]string{wanted}, n.Name) }) {
+			return fmt.Errorf("%s: name %q is not in the lab's internet: scripts/lab names lists what is", x.Kind, wanted)
 		}
 	}
-	if !info.ByAddress {
+	x.Hosts, x.Targets = nil, nil
+	if !byAddress {
+		for _, n := range meant {
+			x.Hosts = append(x.Hosts, n.Name)
+		}
 		return nil
+	}
+	var addresses []netip.Addr
+	for _, n := range meant {
+		addresses = append(addresses, n.addresses()...)
 	}
 	slices.SortFunc(addresses, netip.Addr.Compare)
 	for _, a := range slices.Compact(addresses) {
 		x.Targets = append(x.Targets, netip.PrefixFrom(a, a.BitLen()))
 	}
-	x.Hosts = nil
 	return nil
 }
 

@@ -32,8 +32,10 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() {
-		if l, err := lab.Open("shared"); err == nil {
-			_ = l.Down()
+		for _, name := range []string{"shared", "troubled"} {
+			if l, err := lab.Open(name); err == nil {
+				_ = l.Down()
+			}
 		}
 	}()
 	return m.Run()

@@ -80,8 +80,8 @@ func connect(pids map[string]int) error {
 func layCables(all map[string]network) error {
 	for _, c := range links() {
 		err := all[c.a].LinkAdd(&netlink.Veth{
-			LinkAttrs: netlink.LinkAttrs{Name: c.aDev, TxQLen: 1000},
-			PeerName:  c.bDev, PeerNamespace: netlink.NsFd(all[c.b].ns),
+			LinkAttrs: netlink.LinkAttrs{Name: c.aDev, TxQLen: 1000}, PeerTxQLen: 1000,
+			PeerName: c.bDev, PeerNamespace: netlink.NsFd(all[c.b].ns),
 		})
 		if err != nil {
 			return fmt.Errorf("lay cable %s–%s: %w", c.a, c.b, err)

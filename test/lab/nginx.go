@@ -66,6 +66,7 @@ http {
 		ssl_certificate %[3]s/$lab_certificate.crt;
 		ssl_certificate_key %[3]s/key.pem;
 		ssl_protocols TLSv1.2 TLSv1.3;
+		ssl_buffer_size 4k; # a transfer cut short shows some of its bytes
 		root %[4]s;
 %[5]s		location / { return 200 "host $host\nserver $server_addr\nclient $remote_addr\n"; }
 		location /bytes/ { add_header X-Lab-Client $remote_addr; }

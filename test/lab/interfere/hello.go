@@ -124,8 +124,13 @@ func hostOf(stream []byte) (string, finding) {
 	if !mayBeHTTP(line) || !bytes.Contains(line, []byte(" HTTP/1.")) {
 		return "", nothing
 	}
+	return hostIn(rest)
+}
+
+// hostIn finds the Host in the lines of a request's head after the first.
+func hostIn(head []byte) (string, finding) {
 	for {
-		line, rest, whole = bytes.Cut(rest, []byte("\r\n"))
+		line, rest, whole := bytes.Cut(head, []byte("\r\n"))
 		if !whole {
 			return "", more
 		}
@@ -136,6 +141,7 @@ func hostOf(stream []byte) (string, finding) {
 			host, _, _ := strings.Cut(strings.TrimSpace(value), ":")
 			return strings.ToLower(host), found
 		}
+		head = rest
 	}
 }
 

@@ -1,6 +1,7 @@
 package interfere
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
@@ -72,8 +73,9 @@ func (f *quicFlow) hello() []byte {
 // open decrypts the first packet of a datagram if it is an Initial, and gives
 // what follows it.
 func (f *quicFlow) open(b []byte) (frames, rest []byte) {
-	if len(b) < 7 || b[0]&0xf0 != 0xc0 || b[1]|b[2]|b[3] != 0 || b[4] != 1 {
-		return nil, nil // not a long header, or not Initial, or not version 1
+	// The long header of an Initial, version 1.
+	if len(b) < 7 || b[0]&0xf0 != 0xc0 || !bytes.Equal(b[1:5], []byte{0, 0, 0, 1}) {
+		return nil, nil
 	}
 	r := &reader{b: b[5:]}
 	destination := r.vector(1)
@@ -92,10 +94,7 @@ func (f *quicFlow) open(b []byte) (frames, rest []byte) {
 		}
 		f.keys = keys
 	}
-	frames, err := f.keys.open(one, at)
-	if err != nil {
-		return nil, rest
-	}
+	frames, _ = f.keys.open(one, at) // nil for what is no client's Initial
 	return frames, rest
 }
 

@@ -2,6 +2,7 @@ package interfere
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -73,7 +74,10 @@ func (x *Interference) lineRules(number int) ruleset {
 		r := x.both("meta priority set " + classID(number))
 		return ruleset{in: slices.Concat(r.out, r.in)}
 	case Loss:
-		return x.both(fmt.Sprintf("numgen random mod 10000 < %d", int(x.Percent*100)), "drop")
+		if x.Percent == 100 {
+			return x.both("drop")
+		}
+		return x.both(fmt.Sprintf("numgen random mod 10000 < %d", int(math.Round(x.Percent*100))), "drop")
 	case Delayed:
 		return x.both(toQueue)
 	case WGHandshake:
@@ -102,20 +106,29 @@ func (x *Interference) dnsRules() ruleset {
 }
 
 func (x *Interference) connectionRules() ruleset {
-	switch {
-	case x.Kind == TCPDrop && x.Direction == In:
-		return ruleset{in: x.matches(In, "tcp", answerTo, "drop")}
-	case x.Kind == TCPDrop:
+	switch x.Kind {
+	case TCPDrop:
+		if x.Direction == In {
+			return ruleset{in: x.matches(In, "tcp", answerTo, "drop")}
+		}
 		return ruleset{out: x.matches(Out, "tcp", firstOnly, "drop")}
-	case x.Kind == TCPReset && x.On == OnSYN:
+	case TCPReset:
+		if x.On == OnData {
+			return ruleset{out: x.matches(Out, "tcp", inspected, toQueue)}
+		}
 		return ruleset{out: x.matches(Out, "tcp", firstOnly, "reject with tcp reset")}
-	case x.Kind == TCPReset:
-		return ruleset{out: x.matches(Out, "tcp", inspected, toQueue)}
-	case x.Kind == Unreachable:
+	case Unreachable:
 		return ruleset{out: x.matches(Out, x.Protocol, "reject with icmpx host-unreachable")}
-	case x.Kind == Drop || x.Silent:
-		return x.both("drop")
+	case ServiceDown:
+		if !x.Silent {
+			return x.refuse()
+		}
 	}
+	return x.both("drop")
+}
+
+// refuse answers as a host does on which nothing listens.
+func (x *Interference) refuse() ruleset {
 	var out []string
 	if x.Protocol != "udp" {
 		out = x.matches(Out, "tcp", "reject with tcp reset")

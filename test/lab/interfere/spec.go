@@ -1,6 +1,7 @@
 package interfere
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -172,31 +173,37 @@ func (x *Interference) set() []Field {
 
 // checkValues refuses values out of range.
 func (x *Interference) checkValues() error {
-	for _, check := range []struct {
-		wrong bool
-		text  string
+	for _, v := range []struct {
+		what  string
 		value any
+		right bool
 		use   string
 	}{
-		{!slices.Contains([]int{0, 4, 6}, x.Family), "family", x.Family, "4 or 6, or leave it out for both"},
-		{!slices.Contains([]Direction{Both, Out, In}, x.Direction), "direction", x.Direction, "out (from the customer) or in, or leave it out for both"},
-		{!slices.Contains([]string{"", "tcp", "udp"}, x.Protocol), "protocol", x.Protocol, "tcp or udp, or leave it out for every one"},
-		{!slices.Contains([]string{"", OnSYN, OnData}, x.On), "on", x.On, OnSYN + " or " + OnData},
-		{x.Percent < 0 || x.Percent > 100, "percent", x.Percent, "0.01 to 100"},
-		{x.Percent != 0 && x.Percent < 0.01, "percent", x.Percent, "0.01 to 100"},
-		{x.Delay < 0 || x.Delay > 10*time.Second, "delay", x.Delay, "up to 10s"},
-		{x.Kbit > 10_000_000, "kbit", x.Kbit, "1 to 10000000"},
-		{x.Status != 0 && !slices.Contains(Statuses(), x.Status), "status", x.Status, fmt.Sprint("one of ", Statuses())},
+		{"family", x.Family, slices.Contains([]int{0, 4, 6}, x.Family), "4 or 6, or leave it out for both"},
+		{"direction", x.Direction, slices.Contains([]Direction{Both, Out, In}, x.Direction), "out (from the customer) or in, or leave it out for both"},
+		{"protocol", x.Protocol, slices.Contains([]string{"", "tcp", "udp"}, x.Protocol), "tcp or udp, or leave it out for every one"},
+		{"on", x.On, slices.Contains([]string{"", OnSYN, OnData}, x.On), OnSYN + " or " + OnData},
+		{"percent", x.Percent, x.Percent == 0 || within(x.Percent, 0.01, 100), "0.01 to 100"},
+		{"delay", x.Delay, within(x.Delay, 0, 10*time.Second), "up to 10s"},
+		{"kbit", x.Kbit, within(x.Kbit, 0, 10_000_000), "1 to 10000000"},
+		{"status", x.Status, slices.Contains(append(Statuses(), 0), x.Status), fmt.Sprint("one of ", Statuses())},
+		{"messages", x.Messages, known(x.Messages, Initiation, Response), Initiation + ", " + Response + " or both"},
 	} {
-		if check.wrong {
-			return fmt.Errorf("%s: %s %v: use %s", x.Kind, check.text, check.value, check.use)
+		if !v.right {
+			return fmt.Errorf("%s: %s %v: use %s", x.Kind, v.what, v.value, v.use)
 		}
 	}
-	for _, m := range x.Messages {
-		if m != Initiation && m != Response {
-			return fmt.Errorf("%s: message %q: use %s or %s", x.Kind, m, Initiation, Response)
-		}
-	}
+	return x.checkAnswer()
+}
+
+func within[T cmp.Ordered](v, low, high T) bool { return low <= v && v <= high }
+
+// known says whether all words are among those of a list.
+func known(words []string, list ...string) bool {
+	return !slices.ContainsFunc(words, func(w string) bool { return !slices.Contains(list, w) })
+}
+
+func (x *Interference) checkAnswer() error {
 	if x.Kind == HTTPBlockPage {
 		if x.Answer != AnswerRedirect && x.Answer != AnswerPage {
 			return fmt.Errorf("%s: answer %q: use %s or %s", x.Kind, x.Answer, AnswerRedirect, AnswerPage)

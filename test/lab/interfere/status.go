@@ -26,6 +26,11 @@ func (k *controller) beginStatus(a *active) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make directory of statuses: %w", err)
 	}
+	a.onUndo(func() error {
+		_ = os.Remove(dir) // fails while another interference has a file in it
+		_ = os.Remove(k.c.StatusDir)
+		return nil
+	})
 	for _, name := range names {
 		path := filepath.Join(dir, name)
 		a.onUndo(func() error {

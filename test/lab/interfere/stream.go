@@ -43,21 +43,21 @@ func (i *inspector) see(p packet) (first, again bool) {
 	}
 	if !f.decided && len(p.payload) > 0 {
 		f.add(p.seq, p.payload)
-		switch i.look(p, f.data) {
-		case found:
-			f.decided, f.cut = true, true
-			f.data, f.later = nil, nil
-			return true, false
-		case nothing:
-			f.decided, f.data, f.later = true, nil, nil
-		case more:
-			f.decided = len(f.data) > maxHello
-		}
+		f.decide(i.look(p, f.data))
 	}
-	if p.flags&(flagFIN|flagRST) != 0 {
+	if p.flags&(flagFIN|flagRST) != 0 && !f.cut {
 		delete(i.flows, key)
 	}
-	return false, false
+	return f.cut, false
+}
+
+// decide notes what was found; bytes that tell no more are forgotten.
+func (f *flow) decide(what finding) {
+	f.cut = what == found
+	f.decided = what != more || len(f.data) > maxHello
+	if f.decided {
+		f.data, f.later = nil, nil
+	}
 }
 
 func (i *inspector) begin(key flowKey, next uint32) *flow {

@@ -104,34 +104,49 @@ func words(info interfere.Info) string {
 	return out
 }
 
+// addFlags adds the options that a kind takes.
 func addFlags(c *cobra.Command, x *lab.Interference, info interfere.Info) {
-	flags := c.Flags()
+	all := optionsOf(x, info)
 	for _, field := range info.Takes {
-		name := strings.TrimPrefix(string(field), "--")
-		switch field {
-		case interfere.Family:
-			flags.IntVar(&x.Family, name, 0, "4 or 6 only")
-		case interfere.Directions:
-			flags.Var(&plainWord{(*string)(&x.Direction)}, name, "out (from the customer) or in only")
-		case interfere.Protocol:
-			flags.StringVar(&x.Protocol, name, "", "tcp or udp only")
-		case interfere.Ports:
-			flags.Var(&numbers{&x.Ports}, name, "ports of the far side only, with commas between")
-		case interfere.Servers:
-			flags.Var(&servers{&x.Servers}, name, "lookups sent to this DNS server only; isp is the provider's")
-		case interfere.Answer:
-			flags.StringVar(&x.Answer, name, "", answerHelp(info))
-		case interfere.Bytes:
-			flags.Uint64Var(&x.Bytes, name, 0, fmt.Sprintf("after so many (default %d)", info.Default.Bytes))
-		case interfere.Kbit:
-			flags.Uint64Var(&x.Kbit, name, 0, fmt.Sprintf("kbit/s (default %d)", info.Default.Kbit))
-		case interfere.On:
-			flags.StringVar(&x.On, name, "", "syn or data (default syn)")
-		case interfere.Messages:
-			flags.StringSliceVar(&x.Messages, name, nil, "initiation or response only")
-		case interfere.Silent:
-			flags.BoolVar(&x.Silent, name, false, "do not answer, instead of refusing")
+		if add, ok := all[field]; ok {
+			add(c, strings.TrimPrefix(string(field), "--"))
 		}
+	}
+}
+
+// optionsOf says how each field that is an option becomes one.
+func optionsOf(x *lab.Interference, info interfere.Info) map[interfere.Field]func(*cobra.Command, string) {
+	type add = func(*cobra.Command, string)
+	return map[interfere.Field]add{
+		interfere.Family: func(c *cobra.Command, name string) { c.Flags().IntVar(&x.Family, name, 0, "4 or 6 only") },
+		interfere.Directions: func(c *cobra.Command, name string) {
+			c.Flags().Var(&plainWord{(*string)(&x.Direction)}, name, "out (from the customer) or in only")
+		},
+		interfere.Protocol: func(c *cobra.Command, name string) {
+			c.Flags().StringVar(&x.Protocol, name, "", "tcp or udp only")
+		},
+		interfere.Ports: func(c *cobra.Command, name string) {
+			c.Flags().Var(&numbers{&x.Ports}, name, "ports of the far side only, with commas between")
+		},
+		interfere.Servers: func(c *cobra.Command, name string) {
+			c.Flags().Var(&servers{&x.Servers}, name, "lookups sent to this DNS server only; isp is the provider's")
+		},
+		interfere.Answer: func(c *cobra.Command, name string) { c.Flags().StringVar(&x.Answer, name, "", answerHelp(info)) },
+		interfere.Bytes: func(c *cobra.Command, name string) {
+			c.Flags().Uint64Var(&x.Bytes, name, 0, fmt.Sprintf("after so many (default %d)", info.Default.Bytes))
+		},
+		interfere.Kbit: func(c *cobra.Command, name string) {
+			c.Flags().Uint64Var(&x.Kbit, name, 0, fmt.Sprintf("kbit/s (default %d)", info.Default.Kbit))
+		},
+		interfere.On: func(c *cobra.Command, name string) {
+			c.Flags().StringVar(&x.On, name, "", "syn or data (default syn)")
+		},
+		interfere.Messages: func(c *cobra.Command, name string) {
+			c.Flags().StringSliceVar(&x.Messages, name, nil, "initiation or response only")
+		},
+		interfere.Silent: func(c *cobra.Command, name string) {
+			c.Flags().BoolVar(&x.Silent, name, false, "do not answer, instead of refusing")
+		},
 	}
 }
 
@@ -164,6 +179,12 @@ func positional(x *lab.Interference, info interfere.Info, args []string) error {
 		}
 		args = args[:len(args)-1]
 	}
+	sortWords(x, args)
+	return nil
+}
+
+// sortWords tells names from addresses.
+func sortWords(x *lab.Interference, args []string) {
 	for _, word := range args {
 		if a, err := netip.ParseAddr(word); err == nil {
 			x.Addresses = append(x.Addresses, netip.PrefixFrom(a, a.BitLen()))
@@ -173,7 +194,6 @@ func positional(x *lab.Interference, info interfere.Info, args []string) error {
 			x.Names = append(x.Names, word)
 		}
 	}
-	return nil
 }
 
 // plainWord is a string of a type of its own.
