@@ -80,15 +80,18 @@ func matches(msg, query []byte, exactCase bool) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if end += 4; len(msg) < end {
-		return 0, errMismatch
-	}
-	if !slices.EqualFunc(msg[headerLen:end-4], query[headerLen:end-4], func(a, b byte) bool {
-		return a == b || !exactCase && foldCase(a) == foldCase(b)
-	}) || string(msg[end-4:end]) != string(query[end-4:end]) {
+	if end += 4; len(msg) < end || !sameQuestion(msg[headerLen:end], query[headerLen:end], exactCase) {
 		return 0, errMismatch
 	}
 	return end, nil
+}
+
+// sameQuestion compares two questions of one length.
+func sameQuestion(a, b []byte, exactCase bool) bool {
+	tail := len(a) - 4 // type and class
+	return string(a[tail:]) == string(b[tail:]) && slices.EqualFunc(a[:tail], b[:tail], func(x, y byte) bool {
+		return x == y || !exactCase && foldCase(x) == foldCase(y)
+	})
 }
 
 func foldCase(c byte) byte {
@@ -111,15 +114,19 @@ func (a *answer) read(msg []byte) (opt record, size int, err error) {
 			opt = w.record
 			continue
 		}
-		a.ttls = append(a.ttls, uint16(w.ttlAt()))
-		a.ipv6 = a.ipv6 || w.typ == dnsmessage.TypeAAAA || isSVCB(w.typ)
-		// Clients of SVCB use the addresses that come along.
-		if w.section == answerSection || w.section == additionalSection && isSVCB(qtype) {
-			a.addrs = appendAddresses(a.addrs, msg, w.record)
-		}
+		a.add(msg, w.record, qtype)
 	}
 	a.ttls, a.addrs = slices.Clip(a.ttls), slices.Clip(a.addrs)
 	return opt, w.at, w.err
+}
+
+func (a *answer) add(msg []byte, r record, qtype Type) {
+	a.ttls = append(a.ttls, uint16(r.ttlAt()))
+	a.ipv6 = a.ipv6 || r.typ == dnsmessage.TypeAAAA || isSVCB(r.typ)
+	// Clients of SVCB use the addresses that come along.
+	if r.section == answerSection || r.section == additionalSection && isSVCB(qtype) {
+		a.addrs = appendAddresses(a.addrs, msg, r)
+	}
 }
 
 func questionType(msg []byte) Type {
@@ -188,28 +195,37 @@ func passOptions(b []byte) []byte {
 // answer section, or what the SOA record says where the answer is negative
 // (RFC 2308 5); 0 where it must not be kept.
 func (a *answer) lifetime(qtype Type) uint32 {
-	if a.rcode != rcodeSuccess && a.rcode != rcodeName {
-		return 0
-	}
 	const none = ^uint32(0)
 	ttl, negative, found := none, none, false
+	all := qtype == dnsmessage.TypeALL
 	for w := walk(a.msg); w.next(); {
-		switch {
-		case w.section == answerSection:
+		switch w.section {
+		case answerSection:
 			ttl = min(ttl, w.ttl)
-			found = found || w.typ == qtype || qtype == dnsmessage.TypeALL
-		case w.section == authoritySection && w.typ == dnsmessage.TypeSOA && w.end-w.data >= 22:
-			negative = min(w.ttl, binary.BigEndian.Uint32(a.msg[w.end-4:]))
+			found = found || all || w.typ == qtype
+		case authoritySection:
+			negative = min(negative, a.negativeTTL(w.record, none))
 		}
 	}
 	switch {
-	case found && a.rcode == rcodeSuccess:
+	case a.rcode == rcodeSuccess && found:
 		return ttl
-	case negative == none:
+	case a.rcode != rcodeSuccess && a.rcode != rcodeName:
 		return 0
 	}
 	a.negative = true
+	if negative == none {
+		return 0
+	}
 	return min(ttl, negative)
+}
+
+// negativeTTL is what an SOA record says, or none where the record is another.
+func (a *answer) negativeTTL(r record, none uint32) uint32 {
+	if r.typ != dnsmessage.TypeSOA || r.end-r.data < 22 {
+		return none
+	}
+	return min(r.ttl, binary.BigEndian.Uint32(a.msg[r.end-4:]))
 }
 
 // withoutIPv6 is the answer for clients that must not use IPv6: AAAA records
@@ -219,23 +235,7 @@ func (a *answer) withoutIPv6() (*answer, error) {
 	if !a.ipv6 {
 		return a, nil
 	}
-	msg, err := rewrite(a.msg, func(r record) ([]byte, bool) {
-		data := a.msg[r.data:r.end]
-		switch {
-		case r.typ == dnsmessage.TypeAAAA:
-			return nil, false
-		case r.typ == typeRRSIG && len(data) >= 2:
-			covered := Type(binary.BigEndian.Uint16(data))
-			return nil, covered != dnsmessage.TypeAAAA && !isSVCB(covered)
-		case isSVCB(r.typ):
-			short, err := withoutIPv6Hint(data)
-			if len(short) == len(data) {
-				short = nil
-			}
-			return short, err == nil // a malformed record helps nobody
-		}
-		return nil, true
-	})
+	msg, err := rewrite(a.msg, a.dropIPv6)
 	if err != nil {
 		return nil, fmt.Errorf("filter answer: %w", err)
 	}
@@ -247,4 +247,23 @@ func (a *answer) withoutIPv6() (*answer, error) {
 		msg[3] &^= flagAD
 	}
 	return out, nil
+}
+
+// dropIPv6 is an edit for rewrite.
+func (a *answer) dropIPv6(r record) ([]byte, bool) {
+	data := a.msg[r.data:r.end]
+	switch {
+	case r.typ == dnsmessage.TypeAAAA:
+		return nil, false
+	case r.typ == typeRRSIG && len(data) >= 2:
+		covered := Type(binary.BigEndian.Uint16(data))
+		return nil, covered != dnsmessage.TypeAAAA && !isSVCB(covered)
+	case isSVCB(r.typ):
+		short, err := withoutIPv6Hint(data)
+		if len(short) == len(data) {
+			short = nil
+		}
+		return short, err == nil // a malformed record helps nobody
+	}
+	return nil, true
 }

@@ -30,7 +30,6 @@ type Tampered struct {
 }
 
 const (
-	rcodeOK = rcodeSuccess
 	// Networks that are the same to us: the smallest that are announced.
 	sameBits4 = 24
 	sameBits6 = 48
@@ -42,14 +41,10 @@ func Compare(a, b Answer) Tampered {
 	switch {
 	case b.Rcode == rcodeName && len(a.Addrs) > 0:
 		return Tampered{ReasonInvented, true, fmt.Sprintf("%s for a name that does not exist", a.Addrs[0])}
-	case b.Rcode != rcodeOK || len(b.Addrs) == 0:
+	case b.Rcode != rcodeSuccess || len(b.Addrs) == 0:
 		return Tampered{} // nothing to compare with
-	case a.Rcode == rcodeName:
-		return Tampered{ReasonName, true, fmt.Sprintf("no such name, but it has %s", b.Addrs[0])}
-	case a.Rcode != rcodeOK:
-		return Tampered{ReasonError, false, fmt.Sprintf("response code %d, but it has %s", a.Rcode, b.Addrs[0])}
-	case len(a.Addrs) == 0:
-		return Tampered{ReasonEmpty, false, fmt.Sprintf("no address, but it has %s", b.Addrs[0])}
+	case a.Rcode != rcodeSuccess || len(a.Addrs) == 0:
+		return missing(a, b.Addrs[0])
 	}
 	i := slices.IndexFunc(a.Addrs, isBogon)
 	if i >= 0 && !slices.ContainsFunc(b.Addrs, isBogon) {
@@ -59,6 +54,17 @@ func Compare(a, b Answer) Tampered {
 		return Tampered{ReasonDisjoint, false, fmt.Sprintf("%s, but the trusted answer is %s", a.Addrs[0], b.Addrs[0])}
 	}
 	return Tampered{}
+}
+
+// missing judges an answer without addresses of a name that has one.
+func missing(a Answer, has netip.Addr) Tampered {
+	switch a.Rcode {
+	case rcodeName:
+		return Tampered{ReasonName, true, fmt.Sprintf("no such name, but it has %s", has)}
+	case rcodeSuccess:
+		return Tampered{ReasonEmpty, false, fmt.Sprintf("no address, but it has %s", has)}
+	}
+	return Tampered{ReasonError, false, fmt.Sprintf("response code %d, but it has %s", a.Rcode, has)}
 }
 
 // overlap says whether two sets have a network in common. Families that only

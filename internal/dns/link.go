@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -88,9 +89,9 @@ func (e *softError) Error() string {
 	return fmt.Sprintf("answered with response code %d", e.answer.rcode)
 }
 
-// ask asks once as number i of a race, and keeps the score.
-func (l *link) ask(ctx context.Context, query []byte, i int) (*answer, error) {
-	begun := l.now()
+// ask asks once and keeps the score.
+func (l *link) ask(ctx context.Context, query []byte) (*answer, error) {
+	begun := time.Now()
 	a, err := l.exchanger.exchange(ctx, query)
 	if err == nil {
 		l.answered()
@@ -100,28 +101,19 @@ func (l *link) ask(ctx context.Context, query []byte, i int) (*answer, error) {
 		return a, nil
 	}
 	err = l.describe(err)
-	if blamed(ctx, err, i) {
-		l.exchanger.reset(begun)
-		l.failed(err)
+	if blamed(ctx, err) {
+		l.failed(err, begun)
 	}
 	return nil, err
 }
 
-// blamed says whether an error is the upstream's own. An upstream that was
-// outrun by one that was asked later is to blame; one that was not given the
-// time is not.
-func blamed(ctx context.Context, err error, i int) bool {
+// blamed says whether an error is the upstream's own: not when the path is down
+// or when it was not given the time.
+func blamed(ctx context.Context, err error) bool {
 	if errors.Is(err, ErrPathDown) {
 		return false
 	}
-	if ctx.Err() == nil {
-		return true
-	}
-	var by outrun
-	if errors.As(context.Cause(ctx), &by) {
-		return int(by) > i
-	}
-	return errors.Is(context.Cause(ctx), context.DeadlineExceeded)
+	return ctx.Err() == nil || errors.Is(context.Cause(ctx), context.DeadlineExceeded)
 }
 
 func (l *link) describe(err error) error {
@@ -144,7 +136,10 @@ func (l *link) answered() {
 	l.failures, l.until, l.err = 0, time.Time{}, nil
 }
 
-func (l *link) failed(err error) {
+// failed puts the upstream last for a while. Connections over which nothing has
+// come since it was asked are taken for dead.
+func (l *link) failed(err error, asked time.Time) {
+	l.exchanger.reset(asked)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	wait := min(backOff<<min(l.failures, 10), maxBackOff)
@@ -194,7 +189,25 @@ func askAll(ctx context.Context, links []*link, query []byte) (*answer, error) {
 		return nil, errors.New("no resolver is set")
 	}
 	ordered := order(links)
-	return race(ctx, len(ordered), hedgeAfter, func(ctx context.Context, i int) (*answer, error) {
-		return ordered[i].ask(ctx, query, i)
-	}, func(*answer) {})
+	begun := time.Now()
+	ended := make([]atomic.Bool, len(ordered))
+	type won struct {
+		answer *answer
+		by     int
+	}
+	w, err := race(ctx, len(ordered), hedgeAfter, func(ctx context.Context, i int) (won, error) {
+		defer ended[i].Store(true)
+		a, err := ordered[i].ask(ctx, query)
+		return won{a, i}, err
+	}, func(won) {})
+	if err != nil {
+		return nil, err
+	}
+	// Whoever was asked earlier and still has no answer was outrun.
+	for i, l := range ordered[:w.by] {
+		if !ended[i].Load() {
+			l.failed(l.describe(&layerError{LayerTimeout, errOutrun}), begun)
+		}
+	}
+	return w.answer, nil
 }

@@ -80,7 +80,7 @@ func isolate() error {
 			return err
 		}
 		addr.Flags = unix.IFA_F_NODAD
-		if err := netlink.AddrAdd(lo, addr); err != nil {
+		if err := netlink.AddrReplace(lo, addr); err != nil {
 			return err
 		}
 	}

@@ -3,19 +3,19 @@ package dns
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 )
 
-// outrun is why a try's context ended: another, by its number, was first.
-type outrun int
+// errOutrun is why a try's context ended: another was first.
+var errOutrun = errors.New("another was faster")
 
-func (o outrun) Error() string { return fmt.Sprintf("outrun by number %d", int(o)+1) }
+// raceGrace is how long tries may take to tell why they failed, once their
+// context has ended.
+const raceGrace = 100 * time.Millisecond
 
 type outcome[T any] struct {
 	value T
 	err   error
-	try   int
 }
 
 // race makes up to n tries, each of them when the one before has failed or has
@@ -35,7 +35,7 @@ func race[T any](ctx context.Context, n int, stagger time.Duration,
 		// Ends with its context; its result is read below or by dropLate.
 		go func() {
 			value, err := try(ctx, i)
-			results <- outcome[T]{value, err, i}
+			results <- outcome[T]{value, err}
 		}()
 	}
 	next := time.NewTimer(stagger)
@@ -48,15 +48,14 @@ func race[T any](ctx context.Context, n int, stagger time.Duration,
 		case o := <-results:
 			pending--
 			if o.err == nil {
-				cancel(outrun(o.try))
+				cancel(errOutrun)
 				dropLate(results, pending, drop)
 				return o.value, nil
 			}
 			errs = append(errs, o.err)
 		case <-next.C:
 		case <-ctx.Done():
-			dropLate(results, pending, drop)
-			return none, errors.Join(append(errs, context.Cause(ctx))...)
+			return none, errors.Join(append(errs, lastWords(ctx, results, pending, drop)...)...)
 		}
 		if started < n {
 			start()
@@ -64,6 +63,30 @@ func race[T any](ctx context.Context, n int, stagger time.Duration,
 		}
 	}
 	return none, errors.Join(errs...)
+}
+
+// lastWords waits a moment for the errors of tries whose context has ended.
+func lastWords[T any](ctx context.Context, results <-chan outcome[T], pending int, drop func(T)) (errs []error) {
+	grace := time.NewTimer(raceGrace)
+	defer grace.Stop()
+	for ; pending > 0; pending-- {
+		select {
+		case o := <-results:
+			if o.err == nil {
+				drop(o.value)
+				continue
+			}
+			errs = append(errs, o.err)
+			continue
+		case <-grace.C:
+		}
+		dropLate(results, pending, drop)
+		return append(errs, context.Cause(ctx))
+	}
+	if len(errs) == 0 {
+		errs = []error{context.Cause(ctx)}
+	}
+	return errs
 }
 
 // dropLate hands over what is still to come, beside the caller.

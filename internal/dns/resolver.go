@@ -214,26 +214,29 @@ func (r *Resolver) resolve(ctx context.Context, key cacheKey) (found, error) {
 	if err != nil {
 		return found{}, err
 	}
-	var impatient <-chan time.Time
-	if stale != nil {
-		timer := time.NewTimer(staleAfter)
-		defer timer.Stop()
-		impatient = timer.C
+	if stale == nil {
+		return r.wait(ctx, f)
 	}
+	short, cancel := context.WithTimeoutCause(ctx, staleAfter, errSlow)
+	defer cancel()
+	fresh, err := r.wait(short, f)
+	if err != nil && ctx.Err() == nil || err == nil && f.err != nil {
+		return r.serveStale(stale), nil
+	}
+	return fresh, err
+}
+
+// wait gives what a flight brings.
+func (r *Resolver) wait(ctx context.Context, f *flight) (found, error) {
 	select {
 	case <-f.done:
-	case <-impatient:
-		return r.serveStale(stale), nil
 	case <-ctx.Done():
 		return found{}, context.Cause(ctx)
 	}
-	switch {
-	case f.entry != nil && (stale == nil || f.err == nil):
-		return r.found(f.entry, r.elapsed()), nil
-	case stale != nil:
-		return r.serveStale(stale), nil
+	if f.entry == nil {
+		return found{}, f.err
 	}
-	return found{}, f.err
+	return r.found(f.entry, r.elapsed()), nil
 }
 
 // serveStale keeps the next clients from waiting for upstreams that fail.
@@ -244,7 +247,10 @@ func (r *Resolver) serveStale(e *entry) found {
 	return r.found(e, now)
 }
 
-var errResolverClosed = errors.New("the resolver is closed")
+var (
+	errResolverClosed = errors.New("the resolver is closed")
+	errSlow           = errors.New("the upstreams are slow")
+)
 
 // fly asks the upstreams, or joins those who do.
 func (r *Resolver) fly(key cacheKey) (*flight, error) {
@@ -312,7 +318,7 @@ func failure(key cacheKey) *answer {
 // keep puts an answer into the cache.
 func (r *Resolver) keep(key cacheKey, a *answer) *entry {
 	ttl := time.Duration(a.ttl) * time.Second
-	if a.rcode == rcodeName || a.negative {
+	if a.negative {
 		ttl = min(ttl, maxNegative)
 	}
 	now := r.elapsed()

@@ -40,40 +40,49 @@ func compressible(msg []byte, r record) (nameForm, bool) {
 // point behind it are written out. A message without any change comes back as it
 // is.
 func rewrite(msg []byte, edit func(record) (data []byte, keep bool)) ([]byte, error) {
-	var out []byte
-	var counts [sections]int
-	first := 0 // of the records that are changed, an offset; 0: none yet
+	e := editor{msg: msg}
 	w := walk(msg)
 	for w.next() {
 		data, keep := edit(w.record)
-		if keep {
-			counts[w.section]++
-		}
-		if first == 0 && keep && data == nil {
-			continue
-		}
-		if first == 0 {
-			first = w.start
-			out = append(make([]byte, 0, len(msg)), msg[:first]...)
-		}
-		if !keep {
-			continue
-		}
-		var err error
-		if out, err = appendRecord(out, msg, w.record, data, first); err != nil {
+		if err := e.record(w.record, data, keep); err != nil {
 			return nil, err
 		}
 	}
-	if w.err != nil || first == 0 {
+	if w.err != nil || e.first == 0 {
 		return msg, w.err
 	}
-	if len(out) > maxMessage {
+	if len(e.out) > maxMessage {
 		return nil, errTooLong
 	}
-	for i, n := range counts {
-		binary.BigEndian.PutUint16(out[6+2*i:], uint16(n))
+	for i, n := range e.counts {
+		binary.BigEndian.PutUint16(e.out[6+2*i:], uint16(n))
 	}
-	return out, nil
+	return e.out, nil
+}
+
+// editor is a message being made anew.
+type editor struct {
+	msg    []byte
+	out    []byte
+	counts [sections]int
+	first  int // of the records that change, an offset; 0: none yet
+}
+
+func (e *editor) record(r record, data []byte, keep bool) (err error) {
+	if keep {
+		e.counts[r.section]++
+	}
+	if e.first == 0 {
+		if keep && data == nil {
+			return nil
+		}
+		e.first = r.start
+		e.out = append(make([]byte, 0, len(e.msg)), e.msg[:r.start]...)
+	}
+	if keep {
+		e.out, err = appendRecord(e.out, e.msg, r, data, e.first)
+	}
+	return err
 }
 
 // appendRecord appends a record with its names fit for a place where only what

@@ -133,7 +133,7 @@ func (s *streamExchanger) close() {
 // pipe is one connection with the queries under way on it.
 type pipe struct {
 	conn  net.Conn
-	heard atomic.Int64  // when something last came, Unix time in nanoseconds
+	heard atomic.Int64  // when a message last came, Unix time in nanoseconds
 	done  chan struct{} // closed once err is set
 
 	write   sync.Mutex // makes a message on conn whole
@@ -144,7 +144,6 @@ type pipe struct {
 
 func newPipe(conn net.Conn) *pipe {
 	p := &pipe{conn: conn, done: make(chan struct{}), pending: map[uint16]chan<- []byte{}}
-	p.heard.Store(time.Now().UnixNano())
 	go p.read() // ends when conn is closed or has been idle
 	return p
 }

@@ -3,6 +3,8 @@ package dns
 import (
 	"context"
 	"net/netip"
+
+	"golang.org/x/net/dns/dnsmessage"
 )
 
 // action is what is left to do for a message.
@@ -41,25 +43,34 @@ func (s *Server) begin(t *turn, dst, msg []byte) ([]byte, action) {
 	t.key = t.q.appendKey(t.key[:0], 0)
 	t.name = nameText(t.key[:len(t.key)-keyTail])
 	t.decision = s.o.Decide(t.name, t.client)
-	switch d := t.decision; {
-	case !d.Listed:
+	if !t.decision.Listed {
 		t.refusal = rcodeRefused
 		return dst, actionRelay
-	case verdict == verdictVersion:
-		return t.q.appendEmpty(dst, rcodeBadVers), actionReply
-	case verdict == verdictRefuse:
-		return t.q.appendEmpty(dst, rcodeRefused), actionReply
-	case d.Block || d.Canary:
-		return t.q.appendNegative(dst, rcodeName), actionReply
-	case d.NoIPv6 && t.q.qtype == 28:
-		// Nobody needs to be asked: the client could not use any answer.
-		return t.q.appendNegative(dst, rcodeSuccess), actionReply
+	}
+	if out, ok := t.atOnce(dst, verdict); ok {
+		return out, actionReply
 	}
 	t.key[len(t.key)-1] = byte(t.decision.Path)
 	if f, ok := s.o.Resolver.cached(t.key); ok {
 		return s.reply(t, dst, f), actionReply
 	}
 	return dst, actionResolve
+}
+
+// atOnce answers what needs neither cache nor upstreams.
+func (t *turn) atOnce(dst []byte, v verdict) ([]byte, bool) {
+	switch d := t.decision; {
+	case v == verdictVersion:
+		return t.q.appendEmpty(dst, rcodeBadVers), true
+	case v == verdictRefuse:
+		return t.q.appendEmpty(dst, rcodeRefused), true
+	case d.Block || d.Canary:
+		return t.q.appendNegative(dst, rcodeName), true
+	case d.NoIPv6 && t.q.qtype == dnsmessage.TypeAAAA:
+		// Nobody needs to be asked: the client could not use any answer.
+		return t.q.appendNegative(dst, rcodeSuccess), true
+	}
+	return dst, false
 }
 
 // resolve waits for the upstreams' answer and appends it for the client.

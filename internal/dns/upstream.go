@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -125,15 +126,15 @@ func checkHost(p *url.URL, host string) error {
 		}
 		return nil
 	}
-	for i, c := range []byte(host) {
-		letter := 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '_'
-		if !letter && (i == 0 || c != '-' && c != '.') {
-			return fmt.Errorf("%q is not a host name", host)
-		}
+	if !hostName.MatchString(host) {
+		return fmt.Errorf("%q is not a host name", host)
 	}
 	_, err := nameWire(host)
 	return err
 }
+
+// hostName is what names of hosts are made of; nameWire checks the labels.
+var hostName = regexp.MustCompile(`^[a-z0-9_][a-z0-9_.-]*$`)
 
 func isAddr(s string) bool {
 	_, err := netip.ParseAddr(s)

@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 
@@ -176,20 +177,11 @@ func skipName(msg []byte, at int) (int, error) {
 		case c < 0xc0:
 			return 0, errName
 		default:
-			if at+2 > len(msg) {
-				return 0, errShort
-			}
-			if target := pointer(msg, at); target >= at || target < headerLen {
-				return 0, errName
-			}
-			return at + 2, nil
+			_, err := follow(msg, at, at)
+			return at + 2, err
 		}
 	}
 	return 0, errName
-}
-
-func pointer(msg []byte, at int) int {
-	return int(binary.BigEndian.Uint16(msg[at:]) & 0x3fff)
 }
 
 // appendName appends the name at an offset and gives the offset behind it in
@@ -200,39 +192,39 @@ func appendName(dst, msg []byte, at, keep int) (out []byte, next int, err error)
 	size, lowest := 0, at
 	for at < len(msg) {
 		c := int(msg[at])
-		switch {
-		case c >= 0xc0:
-			if at+2 > len(msg) {
-				return dst, 0, errShort
+		if c >= 0xc0 {
+			target, err := follow(msg, at, lowest)
+			if err != nil || size >= maxName {
+				return dst, 0, errName
 			}
-			target := pointer(msg, at)
-			if next == 0 {
-				next = at + 2
-			}
+			next = cmp.Or(next, at+2)
 			if target < keep {
 				return append(dst, msg[at:at+2]...), next, nil
 			}
-			if target >= lowest || target < headerLen {
-				return dst, 0, errName
-			}
 			at, lowest = target, target
 			continue
-		case c >= 0x40:
-			return dst, 0, errName
 		}
-		if size += 1 + c; size > maxName || at+1+c > len(msg) {
+		if size += 1 + c; c >= 0x40 || size > maxName || at+1+c > len(msg) {
 			return dst, 0, errName
 		}
 		dst = append(dst, msg[at:at+1+c]...)
-		at += 1 + c
-		if c == 0 {
-			if next == 0 {
-				next = at
-			}
-			return dst, next, nil
+		if at += 1 + c; c == 0 {
+			return dst, cmp.Or(next, at), nil
 		}
 	}
 	return dst, 0, errName
+}
+
+// follow reads the pointer at an offset; it must lead to before lowest.
+func follow(msg []byte, at, lowest int) (int, error) {
+	if at+2 > len(msg) {
+		return 0, errShort
+	}
+	target := int(binary.BigEndian.Uint16(msg[at:]) & 0x3fff)
+	if target >= lowest || target < headerLen {
+		return 0, errName
+	}
+	return target, nil
 }
 
 // lower changes the letters of a name in wire form; lengths of labels are
