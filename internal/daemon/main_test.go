@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -182,13 +183,17 @@ config destination 'exchanges'
 // start runs the daemon until the test ends or halt is called.
 func (r *router) start() {
 	r.Helper()
+	before := len(r.log.String())
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop, r.done = stop, make(chan error, 1)
 	go func() { r.done <- Run(ctx, r.o) }() // ends with halt
 	r.Cleanup(r.halt)
+	// Once the first apply is over, the daemon answers; after the second it is
+	// settled.
+	words := regexp.MustCompile("settings applied|are mended|will try again")
 	r.wait("the daemon answers", func() bool {
 		_, err := r.client().Status(context.Background())
-		return err == nil
+		return err == nil && words.MatchString(r.log.String()[before:])
 	})
 }
 
