@@ -21,14 +21,21 @@ func hooks(t *testing.T, test func(t *testing.T, h Hook)) {
 	for _, h := range []Hook{HookTCX, HookClsact} {
 		t.Run(string(h), func(t *testing.T) {
 			enterNetns(t)
-			if h == HookTCX && mustOpen(t, testOptions(t)).Hook() != HookTCX {
-				t.Skip("the kernel has no tcx (before 6.6)")
+			if h == HookTCX {
+				needTCX(t)
 			}
 			for _, name := range []string{"lan0", "lan1", "wan0"} {
 				addVeth(t, name)
 			}
 			test(t, h)
 		})
+	}
+}
+
+func needTCX(t *testing.T) {
+	t.Helper()
+	if mustOpen(t, testOptions(t)).Hook() != HookTCX {
+		t.Skip("the kernel has no tcx (before 6.6)")
 	}
 }
 
@@ -43,6 +50,9 @@ func openHook(t *testing.T, h Hook) *DataPlane {
 // the system's tools tell it.
 func dump(t *testing.T, devices ...string) string {
 	t.Helper()
+	if _, err := exec.LookPath("tc"); err != nil {
+		t.Skip(err)
+	}
 	var b strings.Builder
 	tool := func(args ...string) {
 		out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
@@ -52,10 +62,30 @@ func dump(t *testing.T, devices ...string) string {
 	for _, d := range devices {
 		tool("tc", "filter", "show", "dev", d, "ingress")
 		tool("tc", "filter", "show", "dev", d, "egress")
+		fmt.Fprintf(&b, "tcx %s %v\n", d, tcxPrograms(t, d))
 	}
 	tool("bpftool", "net", "show")
-	tool("ls", "/sys/fs/bpf")
 	return b.String()
+}
+
+// tcxPrograms are the names of a device's programs, those on the way in first.
+// Debian's bpftool does not tell them.
+func tcxPrograms(t *testing.T, device string) (names [2][]string) {
+	t.Helper()
+	l, err := netlink.LinkByName(device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, at := range []ebpf.AttachType{ebpf.AttachTCXIngress, ebpf.AttachTCXEgress} {
+		res, err := link.QueryPrograms(link.QueryOptions{Target: l.Attrs().Index, Attach: at})
+		if err != nil {
+			continue // the kernel has no tcx
+		}
+		for _, p := range res.Programs {
+			names[i] = append(names[i], programName(t, p.ID))
+		}
+	}
+	return names
 }
 
 // attached lists our programs: "device role", with how often each is there.
@@ -183,6 +213,7 @@ func TestProgramsGoOnAndAreSwapped(t *testing.T) {
 
 func TestHookOfAnEarlierProcessIsLetGo(t *testing.T) {
 	hooks(t, func(t *testing.T, h Hook) {
+		needTCX(t)
 		other := map[Hook]Hook{HookTCX: HookClsact, HookClsact: HookTCX}[h]
 		d := openHook(t, h)
 		mustAttach(t, d, "lan0", "wan0")
@@ -273,6 +304,9 @@ func addForeignFilter(t *testing.T, device string, parent uint32, priority uint1
 
 func addForeignQdisc(t *testing.T, device string, kind ...string) {
 	t.Helper()
+	if _, err := exec.LookPath("tc"); err != nil {
+		t.Skip(err)
+	}
 	out, err := exec.Command("tc", append([]string{"qdisc", "add", "dev", device}, kind...)...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -348,6 +382,9 @@ func comeAndGo(t *testing.T, h Hook, surround func(t *testing.T), want error) {
 		mustRemove(t, d.opts.Dir)
 		if after := dump(t, "lan0", "lan1", "wan0", "lo"); after != before {
 			t.Errorf("before:\n%s\nafter:\n%s", before, after)
+		}
+		if _, err := os.Lstat(d.opts.Dir); !os.IsNotExist(err) {
+			t.Errorf("the directory of the pins is left: %v", err)
 		}
 	}
 }

@@ -57,7 +57,9 @@ func (d *DataPlane) age(t *testing.T, by Ticks) {
 		err := d.maps[bpfMapFlows].Lookup(f.key, &v)
 		if err == nil {
 			v.LastTx -= uint32(by)
-			v.LastRx -= min(v.LastRx, uint32(by))
+			if v.LastRx > 0 {
+				v.LastRx -= uint32(by)
+			}
 			err = d.maps[bpfMapFlows].Put(f.key, v)
 		}
 		if err != nil {

@@ -94,7 +94,7 @@ func (d *DataPlane) number(kind numberKind, names []string, first, limit uint32)
 				return nil, fmt.Errorf("number %s %s: more than %d are in use", kind, name, limit-first)
 			}
 			v = kind.value(next)
-			if err := m.Put(key, v); err != nil {
+			if err := put(m, key, v); err != nil {
 				return nil, fmt.Errorf("number %s %s: %w", kind, name, err)
 			}
 			taken[v], known[key] = true, v

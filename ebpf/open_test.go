@@ -147,7 +147,8 @@ func TestOpenMendsHalfDeletedPins(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, pin := range pins {
-		if err := os.Remove(filepath.Join(w.opts.Dir, pin.Name())); err != nil {
+		// The table of tail calls has another name in each process.
+		if err := os.Remove(filepath.Join(w.opts.Dir, pin.Name())); err != nil && !os.IsNotExist(err) {
 			t.Fatal(err)
 		}
 		next := &world{DataPlane: w.again(t), ns: w.ns, lan: w.lan, wan: w.wan}

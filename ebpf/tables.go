@@ -350,7 +350,7 @@ func sync[K, V comparable](m *ebpf.Map, want map[K]V, what string) error {
 		if old, ok := have[k]; ok && old == v {
 			continue
 		}
-		if err := m.Put(k, v); err != nil {
+		if err := put(m, k, v); err != nil {
 			return fmt.Errorf("write %s: %w", what, explain(err))
 		}
 	}

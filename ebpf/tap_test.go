@@ -99,7 +99,11 @@ func (p *tap) transmit(t *testing.T, packet []byte, v vnet, proto uint16) {
 	}
 	to := &unix.SockaddrLinklayer{Ifindex: p.index, Protocol: proto}
 	// No buffer space: the packet was withheld.
-	if err := unix.Sendto(fd, append(v.header(), packet...), 0, to); err != nil && !errors.Is(err, unix.ENOBUFS) {
+	err = unix.Sendto(fd, append(v.header(), packet...), 0, to)
+	if v.gso == vnetGSOUDP && errors.Is(err, unix.EINVAL) {
+		t.Skip("the kernel segments no datagrams of packet sockets (before 6.2)")
+	}
+	if err != nil && !errors.Is(err, unix.ENOBUFS) {
 		t.Fatal(err)
 	}
 }

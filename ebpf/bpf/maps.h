@@ -126,8 +126,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 4096);
+	__uint(max_entries, 2048);
 	__type(key, struct rd_count_key);
 	__type(value, struct rd_count);
 } counters SEC(".maps");

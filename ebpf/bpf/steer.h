@@ -54,7 +54,8 @@ static __always_inline int flow_over(const struct rd_flow *f, const struct scrat
 		return is_syn(&s->p) && (moved || f->flags & ~RD_FL_SYN);
 	if (f->flags & RD_FL_END)
 		return now - f->last_tx > FLOW_REFUSED;
-	return moved && now - f->last_tx > FLOW_IDLE && now - f->last_rx > FLOW_IDLE;
+	return moved && now - f->last_tx > FLOW_IDLE &&
+	       (!f->last_rx || now - f->last_rx > FLOW_IDLE);
 }
 
 /*
