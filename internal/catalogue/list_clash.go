@@ -27,7 +27,7 @@ func (y *clash) line(text string) error {
 		y.begin(text)
 		return nil
 	case y.payload && !dash:
-		y.c.fail(errors.New("not an entry; write each as - 'value' on a line of its own below payload:"))
+		y.c.fail(errors.New("not an entry; below payload: write each as - 'value' on a line of its own"))
 		return nil
 	}
 	value, err := yamlScalar(strings.TrimSpace(item))

@@ -93,7 +93,7 @@ func TestRunFetchesAtOnceAndThenByTheInterval(t *testing.T) {
 		p := running(t, false, []config.List{every("a", time.Hour), every("b", 3*time.Hour)}, func(m *Manager, _ *piped) {
 			time.Sleep(5*time.Hour + time.Minute)
 			synctest.Wait()
-			if s := m.Status(); s[0].Error != "" || s[0].NextTry.Sub(time.Now()) != 59*time.Minute {
+			if s := m.Status(); s[0].Error != "" || time.Until(s[0].NextTry) != 59*time.Minute {
 				t.Errorf("status %+v", s)
 			}
 		})
