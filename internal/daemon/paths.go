@@ -28,8 +28,8 @@ func (d *daemon) choose(p *steer.Plan) map[string]steer.Choice {
 }
 
 // moved takes note of the choices that are in force now, tells of those that
-// changed, and ends the flows that are on a dead path while their destination is
-// not: those of a destination that has left it, now or earlier.
+// changed, and ends the flows that are on a dead path, whether another takes its
+// place or not: a client that is told connects anew, one that is not hangs.
 func (d *daemon) moved(ctx context.Context, now map[string]steer.Choice) {
 	before := d.view.choices
 	d.set(func(v *view) { v.choices = now })
@@ -37,13 +37,9 @@ func (d *daemon) moved(ctx context.Context, now map[string]steer.Choice) {
 	if len(left) == 0 && len(died) == 0 {
 		return
 	}
-	paths := map[ebpf.Destination]owned.PathIndex{}
-	for name, c := range now {
-		paths[d.view.numbers[name]] = d.pathIndex(c.Path)
-	}
 	d.endFlows(ctx, func(f ebpf.Flow) bool {
 		index, moved := left[f.Destination]
-		return moved && f.Path == index || died[f.Path] && paths[f.Destination] != f.Path
+		return moved && f.Path == index || died[f.Path]
 	})
 }
 
