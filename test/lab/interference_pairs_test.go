@@ -14,6 +14,7 @@ import (
 
 	"github.com/routerd/routerd/test/lab"
 	"github.com/routerd/routerd/test/lab/interfere"
+	"github.com/routerd/routerd/test/lab/labtest"
 )
 
 func selfSigned(t *testing.T) tls.Certificate {
@@ -73,6 +74,7 @@ func TestInterferencesGoOnSideBySide(t *testing.T) {
 			first, second := begin(t, l, x.pair[0]), begin(t, l, x.pair[1])
 			see := func(want int) {
 				t.Helper()
+				forgetNames(t, l)
 				seconds := "15"
 				if want == curlTimeout {
 					seconds = "2"
@@ -88,6 +90,13 @@ func TestInterferencesGoOnSideBySide(t *testing.T) {
 			see(curlOK)
 		})
 	}
+}
+
+// forgetNames empties the cache of the router's dnsmasq, which no interference
+// can reach.
+func forgetNames(t *testing.T, l *lab.Lab) {
+	t.Helper()
+	labtest.Run(t, l, lab.Router, "sh", "-c", "kill -HUP $(cat /run/dnsmasq.pid)")
 }
 
 func TestConnectionsOfOthersOutliveInterference(t *testing.T) {
