@@ -18,6 +18,15 @@ type bpfRdAddr struct {
 	B [16]uint8
 }
 
+type bpfRdAsked struct {
+	_       structs.HostLayout
+	Server  bpfRdAddr
+	Port    uint16
+	Mac     [6]uint8
+	Ifindex uint32
+	Seen    uint32
+}
+
 type bpfRdClients struct {
 	_       structs.HostLayout
 	Include uint64
@@ -25,13 +34,15 @@ type bpfRdClients struct {
 }
 
 type bpfRdConfig struct {
-	_         structs.HostLayout
-	Seed      uint64
-	MarkMask  uint32
-	MarkShift uint32
-	Flags     uint32
-	Wan       [4]uint32
-	Abi       uint32
+	_            structs.HostLayout
+	Seed         uint64
+	MarkMask     uint32
+	MarkShift    uint32
+	Flags        uint32
+	Wan          [4]uint32
+	Abi          uint32
+	ResolverPort uint16
+	Pad          [3]uint16
 }
 
 type bpfRdCount struct {
@@ -124,6 +135,21 @@ type bpfRdPrefix struct {
 	Addr bpfRdAddr
 }
 
+type bpfRdQueryKey struct {
+	_      structs.HostLayout
+	Client bpfRdAddr
+	Port   uint16
+	Id     uint16
+	Proto  uint8
+	Pad    [3]uint8
+}
+
+type bpfRdResolver struct {
+	_  structs.HostLayout
+	V4 bpfRdAddr
+	V6 bpfRdAddr
+}
+
 type bpfRdRule struct {
 	_      structs.HostLayout
 	Full   uint16
@@ -146,7 +172,11 @@ const (
 	bpfRdStatRD_STAT_RESET       bpfRdStat = 10
 	bpfRdStatRD_STAT_GUARDED     bpfRdStat = 11
 	bpfRdStatRD_STAT_LOST_EVENTS bpfRdStat = 12
-	bpfRdStatRD_STAT_MAX         bpfRdStat = 13
+	bpfRdStatRD_STAT_QUERIES     bpfRdStat = 13
+	bpfRdStatRD_STAT_UNANSWERED  bpfRdStat = 14
+	bpfRdStatRD_STAT_UNTURNED    bpfRdStat = 15
+	bpfRdStatRD_STAT_STREAMS     bpfRdStat = 16
+	bpfRdStatRD_STAT_MAX         bpfRdStat = 17
 )
 
 type bpfRdTarget struct {
@@ -223,9 +253,23 @@ type bpfScratch struct {
 		Refused  uint32
 		NoRoom   uint32
 		Now      uint32
-		_        [4]byte
+		Looking  uint32
+		Verified uint32
+		Back     uint32
 		Hash     uint64
 		Rule     uint64
+	}
+	Q struct {
+		_       structs.HostLayout
+		Key     bpfRdQueryKey
+		Asked   bpfRdAsked
+		Own     bpfRdAddr
+		At      uint32
+		Eth     uint32
+		Verdict uint32
+		Open    uint32
+		Listed  uint32
+		Others  uint32
 	}
 	Key struct {
 		_      structs.HostLayout
@@ -258,23 +302,29 @@ const (
 	bpfMapGrants            = "grants"
 	bpfMapNetworks          = "networks"
 	bpfMapNumbers           = "numbers"
+	bpfMapQueries           = "queries"
+	bpfMapResolver          = "resolver"
 	bpfMapRules             = "rules"
 	bpfMapScratch           = "scratch"
 	bpfMapSlots             = "slots"
 	bpfMapStages            = "stages"
 	bpfMapStats             = "stats"
+	bpfMapStreams           = "streams"
 	bpfMapTargets           = "targets"
 	bpfProgRouterdAddresses = "routerd_addresses"
 	bpfProgRouterdAnswer    = "routerd_answer"
+	bpfProgRouterdBack      = "routerd_back"
 	bpfProgRouterdGuard     = "routerd_guard"
 	bpfProgRouterdGuardIp   = "routerd_guard_ip"
 	bpfProgRouterdHints     = "routerd_hints"
 	bpfProgRouterdLearn     = "routerd_learn"
 	bpfProgRouterdLearnIp   = "routerd_learn_ip"
 	bpfProgRouterdMatch     = "routerd_match"
+	bpfProgRouterdQuery     = "routerd_query"
 	bpfProgRouterdRecords   = "routerd_records"
 	bpfProgRouterdSteer     = "routerd_steer"
 	bpfProgRouterdSteerIp   = "routerd_steer_ip"
+	bpfProgRouterdStream    = "routerd_stream"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -321,15 +371,18 @@ type bpfSpecs struct {
 type bpfProgramSpecs struct {
 	RouterdAddresses *ebpf.ProgramSpec `ebpf:"routerd_addresses"`
 	RouterdAnswer    *ebpf.ProgramSpec `ebpf:"routerd_answer"`
+	RouterdBack      *ebpf.ProgramSpec `ebpf:"routerd_back"`
 	RouterdGuard     *ebpf.ProgramSpec `ebpf:"routerd_guard"`
 	RouterdGuardIp   *ebpf.ProgramSpec `ebpf:"routerd_guard_ip"`
 	RouterdHints     *ebpf.ProgramSpec `ebpf:"routerd_hints"`
 	RouterdLearn     *ebpf.ProgramSpec `ebpf:"routerd_learn"`
 	RouterdLearnIp   *ebpf.ProgramSpec `ebpf:"routerd_learn_ip"`
 	RouterdMatch     *ebpf.ProgramSpec `ebpf:"routerd_match"`
+	RouterdQuery     *ebpf.ProgramSpec `ebpf:"routerd_query"`
 	RouterdRecords   *ebpf.ProgramSpec `ebpf:"routerd_records"`
 	RouterdSteer     *ebpf.ProgramSpec `ebpf:"routerd_steer"`
 	RouterdSteerIp   *ebpf.ProgramSpec `ebpf:"routerd_steer_ip"`
+	RouterdStream    *ebpf.ProgramSpec `ebpf:"routerd_stream"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -348,11 +401,14 @@ type bpfMapSpecs struct {
 	Grants         *ebpf.MapSpec `ebpf:"grants"`
 	Networks       *ebpf.MapSpec `ebpf:"networks"`
 	Numbers        *ebpf.MapSpec `ebpf:"numbers"`
+	Queries        *ebpf.MapSpec `ebpf:"queries"`
+	Resolver       *ebpf.MapSpec `ebpf:"resolver"`
 	Rules          *ebpf.MapSpec `ebpf:"rules"`
 	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
 	Slots          *ebpf.MapSpec `ebpf:"slots"`
 	Stages         *ebpf.MapSpec `ebpf:"stages"`
 	Stats          *ebpf.MapSpec `ebpf:"stats"`
+	Streams        *ebpf.MapSpec `ebpf:"streams"`
 	Targets        *ebpf.MapSpec `ebpf:"targets"`
 }
 
@@ -394,11 +450,14 @@ type bpfMaps struct {
 	Grants         *ebpf.Map `ebpf:"grants"`
 	Networks       *ebpf.Map `ebpf:"networks"`
 	Numbers        *ebpf.Map `ebpf:"numbers"`
+	Queries        *ebpf.Map `ebpf:"queries"`
+	Resolver       *ebpf.Map `ebpf:"resolver"`
 	Rules          *ebpf.Map `ebpf:"rules"`
 	Scratch        *ebpf.Map `ebpf:"scratch"`
 	Slots          *ebpf.Map `ebpf:"slots"`
 	Stages         *ebpf.Map `ebpf:"stages"`
 	Stats          *ebpf.Map `ebpf:"stats"`
+	Streams        *ebpf.Map `ebpf:"streams"`
 	Targets        *ebpf.Map `ebpf:"targets"`
 }
 
@@ -416,11 +475,14 @@ func (m *bpfMaps) Close() error {
 		m.Grants,
 		m.Networks,
 		m.Numbers,
+		m.Queries,
+		m.Resolver,
 		m.Rules,
 		m.Scratch,
 		m.Slots,
 		m.Stages,
 		m.Stats,
+		m.Streams,
 		m.Targets,
 	)
 }
@@ -437,30 +499,36 @@ type bpfVariables struct {
 type bpfPrograms struct {
 	RouterdAddresses *ebpf.Program `ebpf:"routerd_addresses"`
 	RouterdAnswer    *ebpf.Program `ebpf:"routerd_answer"`
+	RouterdBack      *ebpf.Program `ebpf:"routerd_back"`
 	RouterdGuard     *ebpf.Program `ebpf:"routerd_guard"`
 	RouterdGuardIp   *ebpf.Program `ebpf:"routerd_guard_ip"`
 	RouterdHints     *ebpf.Program `ebpf:"routerd_hints"`
 	RouterdLearn     *ebpf.Program `ebpf:"routerd_learn"`
 	RouterdLearnIp   *ebpf.Program `ebpf:"routerd_learn_ip"`
 	RouterdMatch     *ebpf.Program `ebpf:"routerd_match"`
+	RouterdQuery     *ebpf.Program `ebpf:"routerd_query"`
 	RouterdRecords   *ebpf.Program `ebpf:"routerd_records"`
 	RouterdSteer     *ebpf.Program `ebpf:"routerd_steer"`
 	RouterdSteerIp   *ebpf.Program `ebpf:"routerd_steer_ip"`
+	RouterdStream    *ebpf.Program `ebpf:"routerd_stream"`
 }
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
 		p.RouterdAddresses,
 		p.RouterdAnswer,
+		p.RouterdBack,
 		p.RouterdGuard,
 		p.RouterdGuardIp,
 		p.RouterdHints,
 		p.RouterdLearn,
 		p.RouterdLearnIp,
 		p.RouterdMatch,
+		p.RouterdQuery,
 		p.RouterdRecords,
 		p.RouterdSteer,
 		p.RouterdSteerIp,
+		p.RouterdStream,
 	)
 }
 

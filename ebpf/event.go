@@ -29,11 +29,19 @@ type Event struct {
 	Name     string // as asked, lower case
 	Rule     uint64 // HashName of the rule's name
 	Full     bool   // it is a full: rule
+	Verified bool   // the answer is of routerd's resolver: it counts for every client
 	Target   Target
 	TTL      Ticks // the least of the addresses'
 	Addrs    []netip.Addr
 	Withheld bool // the answer was dropped
 	Time     Ticks
+}
+
+func (e Event) origin() Origin {
+	if e.Verified {
+		return OriginResolver
+	}
+	return OriginDNS
 }
 
 // Events reads events until Close.
@@ -87,7 +95,8 @@ func parseEvent(raw []byte) (Event, bool) {
 		Client: Client(order.Uint64(raw)), Rule: order.Uint64(raw[8:]), TTL: Ticks(order.Uint32(raw[16:])),
 		Ifindex: int(order.Uint32(raw[20:])), Target: Target(order.Uint16(raw[24:])),
 		Kind: EventKind(raw[28]), Full: raw[30]&knownFull != 0, Withheld: raw[31] != 0,
-		Name: textName(raw[32 : 32+nameLen]),
+		Verified: raw[30]&knownGlobal != 0,
+		Name:     textName(raw[32 : 32+nameLen]),
 	}
 	for i := range n {
 		out.Addrs = append(out.Addrs, netip.AddrFrom16([16]byte(raw[head+16*i:])).Unmap())

@@ -19,8 +19,19 @@ type Known struct {
 	Global              bool // steered for every client
 	Shared              bool // also answers for unlisted names
 	Draining            bool // its rule is gone: only old flows are steered
+	Origin              Origin
 	Seen, Used, Expires Ticks
 }
+
+// Origin is what made an address known, RD_ORIGIN_*.
+type Origin uint8
+
+// The values of Origin.
+const (
+	OriginDNS      Origin = 1 // an answer seen on the wire
+	OriginResolver Origin = 2 // routerd's own resolver
+	OriginTLS      Origin = 3 // a server name seen in a hello
+)
 
 // RD_K_* of bpf/abi.h.
 const (
@@ -35,6 +46,7 @@ func known(a bpfRdAddr, c Client, v bpfRdKnown) Known {
 		Addr: a.addr(), Client: c, Rule: v.Rule, Full: v.Flags&knownFull != 0, Target: Target(v.Target),
 		Global: v.Flags&knownGlobal != 0, Shared: v.Flags&knownShared != 0, Draining: v.Flags&knownDrain != 0,
 		Seen: Ticks(v.Seen), Used: Ticks(v.Used), Expires: Ticks(v.Expires),
+		Origin: Origin(v.Origin),
 	}
 }
 
@@ -86,13 +98,15 @@ func (d *DataPlane) Forget(entries []Known) error {
 func (d *DataPlane) Ensure(e Event) error {
 	v := bpfRdKnown{
 		Rule: e.Rule, Seen: uint32(e.Time), Used: uint32(e.Time), Expires: uint32(e.Time + e.TTL),
-		Target: uint16(e.Target), Origin: 1, Flags: uint8(flag(e.Full, knownFull)),
+		Target: uint16(e.Target), Origin: uint8(e.origin()), Flags: uint8(flag(e.Full, knownFull)),
 	}
+	all := v
+	all.Flags |= uint8(flag(e.Verified, knownGlobal))
 	for _, a := range e.Addrs {
 		key := bpfRdGrantKey{Addr: addr(a), Client: uint64(e.Client)}
 		err := d.maps[bpfMapGrants].Update(key, v, ebpf.UpdateNoExist)
 		if err == nil || errors.Is(err, ebpf.ErrKeyExist) {
-			err = d.maps[bpfMapAddresses].Update(addr(a), v, ebpf.UpdateNoExist)
+			err = d.maps[bpfMapAddresses].Update(addr(a), all, ebpf.UpdateNoExist)
 		}
 		if err != nil && !errors.Is(err, ebpf.ErrKeyExist) {
 			return fmt.Errorf("learn %s: %w", a, err)

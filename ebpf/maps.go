@@ -16,7 +16,7 @@ import (
 )
 
 // abi is RD_ABI of bpf/abi.h.
-const abi = 1
+const abi = 2
 
 // Limits of the data plane, those of bpf/abi.h.
 const (

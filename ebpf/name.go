@@ -58,6 +58,9 @@ func textName(wire []byte) string {
 	return b.String()
 }
 
+// fnvPrime is FNV's for 64 bits.
+const fnvPrime = 0x100000001b3
+
 // HashName is the data plane's hash of a name: FNV-1a, from seed, over the wire
 // form in lower case, read from its end and without the root label.
 func HashName(seed uint64, name string) (uint64, error) {
@@ -67,7 +70,7 @@ func HashName(seed uint64, name string) (uint64, error) {
 	}
 	h := seed
 	for i := len(wire) - 1; i >= 0; i-- {
-		h = (h ^ uint64(wire[i])) * 0x100000001b3
+		h = (h ^ uint64(wire[i])) * fnvPrime
 	}
 	return h, nil
 }

@@ -39,10 +39,8 @@ func (d *DataPlane) program(name string) (*ebpf.Program, error) {
 	if p := d.progs[name]; p != nil {
 		return p, nil
 	}
-	if name == bpfProgRouterdLearn || name == bpfProgRouterdLearnIp {
-		if err := d.loadStages(); err != nil {
-			return nil, err
-		}
+	if err := d.loadStages(); err != nil {
+		return nil, err
 	}
 	p, err := d.load(name)
 	if err != nil {
@@ -67,11 +65,20 @@ func (d *DataPlane) load(name string) (*ebpf.Program, error) {
 	return c.DetachProgram(name), nil
 }
 
+// stagePrograms are the programs in the table of tail calls, in the order of
+// enum stage.
+func stagePrograms() []string {
+	return []string{
+		bpfProgRouterdAnswer, bpfProgRouterdMatch, bpfProgRouterdRecords, bpfProgRouterdHints, bpfProgRouterdAddresses,
+		bpfProgRouterdQuery, bpfProgRouterdStream, bpfProgRouterdBack,
+	}
+}
+
 // loadStages fills the table of tail calls. It must be pinned while it is in
 // use: the kernel empties a table that no process and no pin holds.
 func (d *DataPlane) loadStages() error {
 	stages := d.maps[bpfMapStages]
-	for i, name := range []string{bpfProgRouterdAnswer, bpfProgRouterdMatch, bpfProgRouterdRecords, bpfProgRouterdHints, bpfProgRouterdAddresses} {
+	for i, name := range stagePrograms() {
 		if d.progs[name] != nil {
 			continue
 		}

@@ -23,6 +23,10 @@ type Stats struct {
 	Reset      uint64 // TCP resets sent
 	Guarded    uint64 // packets stopped at the WAN
 	LostEvents uint64 // events for which the ring had no room
+	Queries    uint64 // DNS queries turned to the resolver
+	Unanswered uint64 // queries of listed names for which no resolver was there
+	Unturned   uint64 // queries of listed names dropped: they could not be turned
+	Streams    uint64 // TCP connections turned to the resolver
 }
 
 // Stats reads the counters, summed over the processors.
@@ -35,7 +39,9 @@ func (d *DataPlane) Stats() (Stats, error) {
 		bpfRdStatRD_STAT_FULL: &s.Full, bpfRdStatRD_STAT_WITHHELD: &s.Withheld,
 		bpfRdStatRD_STAT_STEERED: &s.Steered, bpfRdStatRD_STAT_BLOCKED: &s.Blocked,
 		bpfRdStatRD_STAT_RESET: &s.Reset, bpfRdStatRD_STAT_GUARDED: &s.Guarded,
-		bpfRdStatRD_STAT_LOST_EVENTS: &s.LostEvents,
+		bpfRdStatRD_STAT_LOST_EVENTS: &s.LostEvents, bpfRdStatRD_STAT_QUERIES: &s.Queries,
+		bpfRdStatRD_STAT_UNANSWERED: &s.Unanswered, bpfRdStatRD_STAT_UNTURNED: &s.Unturned,
+		bpfRdStatRD_STAT_STREAMS: &s.Streams,
 	}
 	for key, field := range fields {
 		var perCPU []uint64

@@ -25,6 +25,8 @@ type Slot struct {
 	// router's own packets too, and DNS answers that cannot be learned whole
 	// are withheld.
 	Closed bool
+	// Resolve turns queries for its names to routerd's resolver.
+	Resolve bool
 }
 
 // Link is one link of a chain: the destination, for those clients that it takes.
@@ -73,6 +75,10 @@ type Tables struct {
 	// the direct path are counted.
 	TrackDirect bool
 	Own         bool // the router's own connections are steered
+	// Resolver says where the resolver is reached by each LAN device's clients.
+	// An entry for lo turns the router's own queries too, for which programs
+	// must be attached to lo. None: nothing is turned.
+	Resolver []ResolverAddress
 }
 
 // SetTables makes the maps say what t says. Each step leaves a state in which a
@@ -104,8 +110,13 @@ func (d *DataPlane) SetTables(t *Tables) error {
 	if err := d.retarget(names); err != nil {
 		return err
 	}
+	resolving, port, err := d.setResolver(t.Resolver)
+	if err != nil {
+		return err
+	}
 	return d.setConfig(func(c *bpfRdConfig) {
-		c.Flags = flag(networks > 0, flagNetworks) | flag(t.TrackDirect, flagTrackDirect) | flag(t.Own, flagOwn)
+		c.Flags = flag(networks > 0, flagNetworks) | flag(t.TrackDirect, flagTrackDirect) | flag(t.Own, flagOwn) | resolving
+		c.ResolverPort = port
 		c.Wan = [4]uint32{}
 		for i := 0; i < len(t.WAN) && i < len(c.Wan); i++ {
 			c.Wan[i] = uint32(t.WAN[i])
@@ -118,6 +129,8 @@ const (
 	flagNetworks    = 1 << 0
 	flagTrackDirect = 1 << 1
 	flagOwn         = 1 << 2
+	flagResolve     = 1 << 3
+	flagResolveOwn  = 1 << 4
 )
 
 func flag(on bool, bit uint32) uint32 {
@@ -132,7 +145,7 @@ func (d *DataPlane) SetSlot(id Destination, s Slot) error {
 	if most := owned.PathIndex(uint32(d.opts.Mask) >> d.opts.Mask.Shift()); s.Path > most {
 		return fmt.Errorf("set slot of destination %d: path %d does not fit the mark bits, which hold up to %d", id, s.Path, most)
 	}
-	v := uint32(s.Path) | flag(s.Closed, slotClosed)
+	v := uint32(s.Path) | flag(s.Closed, slotClosed) | flag(s.Resolve, slotResolve)
 	if err := d.maps[bpfMapSlots].Put(uint32(id), v); err != nil {
 		return fmt.Errorf("set slot of destination %d: %w", id, err)
 	}
@@ -148,8 +161,11 @@ func (d *DataPlane) setSlots(slots map[Destination]Slot) error {
 	return nil
 }
 
-// slotClosed is RD_SLOT_CLOSED.
-const slotClosed = 0x100
+// RD_SLOT_* of bpf/abi.h.
+const (
+	slotClosed  = 0x100
+	slotResolve = 0x200
+)
 
 // setNames builds the hash of names and puts it in the place of the old one,
 // unless that says the same: for a moment there are two.

@@ -14,7 +14,7 @@ const strictAlignment = 1
 // second on a MIPS 24K.
 const (
 	maxVerifiedEach = 60_000
-	maxVerifiedAll  = 150_000
+	maxVerifiedAll  = 200_000
 )
 
 // every program, and whether a router loads it that has Ethernet devices only.
@@ -23,6 +23,7 @@ var programs = map[string]bool{
 	bpfProgRouterdLearn: true, bpfProgRouterdLearnIp: false,
 	bpfProgRouterdAnswer: true, bpfProgRouterdMatch: true, bpfProgRouterdRecords: true,
 	bpfProgRouterdHints: true, bpfProgRouterdAddresses: true,
+	bpfProgRouterdQuery: true, bpfProgRouterdStream: true, bpfProgRouterdBack: true,
 	bpfProgRouterdGuard: true, bpfProgRouterdGuardIp: false,
 }
 

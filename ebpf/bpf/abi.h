@@ -10,7 +10,7 @@
 #include <linux/types.h>
 
 /* Raised whenever a struct below or the meaning of a map changes. */
-#define RD_ABI 1
+#define RD_ABI 2
 
 #define RD_MAX_PATHS 16	  /* mark values, owned.MaxPaths */
 #define RD_MAX_DESTS 1024 /* destinations, slot 0 is never used */
@@ -43,6 +43,8 @@ enum rd_config_flags {
 	RD_F_NETWORKS = 1 << 0,	    /* the map networks is not empty */
 	RD_F_TRACK_DIRECT = 1 << 1, /* some destination may be on the direct path */
 	RD_F_OWN = 1 << 2,	    /* the router's own connections are steered */
+	RD_F_RESOLVE = 1 << 3,	    /* clients' queries for listed names are turned to the resolver */
+	RD_F_RESOLVE_OWN = 1 << 4,  /* and those of the router itself */
 };
 
 struct rd_config {
@@ -52,6 +54,8 @@ struct rd_config {
 	__u32 flags;
 	__u32 wan[4]; /* interface indexes of the direct path, 0: none */
 	__u32 abi;    /* RD_ABI of who made the maps */
+	__u16 resolver_port; /* of routerd's own resolver */
+	__u16 pad[3];
 };
 
 /* Targets of one name: for the name itself and for it and all below. 0: none. */
@@ -77,6 +81,7 @@ struct rd_target {
 /* A slot: where a destination goes now. Written as one aligned word. */
 #define RD_SLOT_PATH 0xffu
 #define RD_SLOT_CLOSED 0x100u /* never by the WAN: fallback block, policy block */
+#define RD_SLOT_RESOLVE 0x200u /* queries for its names go to routerd's resolver */
 
 struct rd_clients {
 	__u64 include;
@@ -167,6 +172,30 @@ struct rd_frag_key {
 	__u32 proto;
 };
 
+/* Where routerd's resolver is reached by a device's clients; 0: not in that family. */
+struct rd_resolver {
+	struct rd_addr v4;
+	struct rd_addr v6;
+};
+
+/* A query, or a TCP connection for queries, that was turned to the resolver. */
+struct rd_query_key {
+	struct rd_addr client;
+	__u16 port;
+	__u16 id; /* of the DNS message; 0 of a connection */
+	__u8 proto;
+	__u8 pad[3];
+};
+
+/* Whom it was meant for. */
+struct rd_asked {
+	struct rd_addr server;
+	__u16 port;
+	__u8 mac[6];   /* of the device below */
+	__u32 ifindex; /* the WAN device that the answer must come in by; 0: the usual way */
+	__u32 seen;
+};
+
 struct rd_count_key {
 	__u16 dest;
 	__u8 path;
@@ -192,6 +221,10 @@ enum rd_stat {
 	RD_STAT_RESET,	      /* TCP resets sent to clients */
 	RD_STAT_GUARDED,      /* packets stopped at the WAN */
 	RD_STAT_LOST_EVENTS,  /* events for which the ring had no room */
+	RD_STAT_QUERIES,      /* queries turned to the resolver */
+	RD_STAT_UNANSWERED,   /* queries of listed names for which no resolver was there */
+	RD_STAT_UNTURNED,     /* queries of listed names dropped: they could not be turned */
+	RD_STAT_STREAMS,      /* TCP connections turned to the resolver */
 	RD_STAT_MAX,
 };
 
@@ -210,7 +243,7 @@ struct rd_event {
 	__u16 addresses; /* entries of addr that are sent */
 	__u8 kind;
 	__u8 name_len;
-	__u8 flags; /* RD_K_FULL */
+	__u8 flags; /* RD_K_FULL, RD_K_GLOBAL */
 	__u8 withheld;
 	__u8 name[256]; /* wire form, case as it came */
 	struct rd_addr addr[RD_RECORDS_MAX];
@@ -220,7 +253,7 @@ struct rd_event {
 	_Static_assert(sizeof(type) == (size), #type " has another size")
 
 RD_SIZE(struct rd_prefix, 20);
-RD_SIZE(struct rd_config, 40);
+RD_SIZE(struct rd_config, 48);
 RD_SIZE(struct rd_rule, 4);
 RD_SIZE(struct rd_target, 8);
 RD_SIZE(struct rd_clients, 16);
@@ -229,6 +262,9 @@ RD_SIZE(struct rd_grant_key, 24);
 RD_SIZE(struct rd_flow_key, 40);
 RD_SIZE(struct rd_flow, 72);
 RD_SIZE(struct rd_frag_key, 40);
+RD_SIZE(struct rd_resolver, 32);
+RD_SIZE(struct rd_query_key, 24);
+RD_SIZE(struct rd_asked, 32);
 RD_SIZE(struct rd_count_key, 4);
 RD_SIZE(struct rd_event, 32 + 256 + 16 * RD_RECORDS_MAX);
 

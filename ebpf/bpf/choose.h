@@ -78,6 +78,23 @@ static __always_inline void chain_walk(struct choice *c)
 	}
 }
 
+/* The slot of the first destination of the matched rule's chain that takes the
+ * client in s->c; 0 if none does. */
+static __always_inline __u32 matched_slot(struct scratch *s)
+{
+	__u32 index, *slot;
+
+	s->c.include = 0;
+	s->c.exclude = 0;
+	s->c.asked = 0;
+	s->c.target = s->a.target;
+	chain_walk(&s->c);
+	forget();
+	index = s->c.dest;
+	slot = bpf_map_lookup_elem(&slots, &index);
+	return index && slot ? *slot : 0;
+}
+
 /* What an address is for a client by lookups: NULL where it is not known. */
 static __always_inline struct rd_known *known_get(struct scratch *s)
 {

@@ -71,6 +71,17 @@ static __always_inline int dns_labels(struct scratch *s)
 	return 0;
 }
 
+/* Begins to look for the name whose labels dns_labels found. */
+static __always_inline void match_begin(const struct rd_config *cfg, struct scratch *s,
+					enum looking looking)
+{
+	s->a.target = 0;
+	s->a.full = 0;
+	s->a.hash = cfg->seed;
+	s->a.pos = s->a.name_len - 1;
+	s->a.looking = looking;
+}
+
 static __always_inline void match_label(struct scratch *s, const struct rd_rule *r, __u32 pos)
 {
 	__u32 target = pos ? r->suffix : r->full ? r->full : r->suffix;

@@ -10,6 +10,7 @@
 
 #include "choose.h"
 #include "packet.h"
+#include "query.h"
 
 static __always_inline int guard_drop(void)
 {
@@ -34,6 +35,49 @@ static __always_inline int guard_own(const struct rd_config *cfg, const struct r
 	return s->c.dest && s->c.slot & RD_SLOT_CLOSED && !s->c.drain;
 }
 
+/* Whether a packet may be a DNS query over UDP. Headers of the router's own
+ * packets are of the common shape. */
+static __always_inline int maybe_query(struct __sk_buff *skb, int eth)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	__u32 off = eth ? ETH_HLEN : 0;
+	__u8 *ip = data + off;
+
+	if (data + off + 44 > end)
+		return 0;
+	if (skb->protocol == bpf_htons(ETH_P_IP))
+		return ip[0] == 0x45 && ip[9] == IPPROTO_UDP && ip[22] == 0 && ip[23] == DNS_PORT;
+	return skb->protocol == bpf_htons(ETH_P_IPV6) && ip[6] == IPPROTO_UDP && ip[42] == 0 &&
+	       ip[43] == DNS_PORT;
+}
+
+/* Looks at a query of the router's own; verdict is what other packets to the
+ * server get. */
+static __always_inline int own_query(struct __sk_buff *skb, int eth, enum query_at at, int verdict)
+{
+	struct scratch *s = scratch_get();
+
+	if (!s || !packet_read(skb, eth, &s->p))
+		return verdict;
+	if (s->p.proto != IPPROTO_UDP || s->p.dport != DNS_PORT)
+		return verdict;
+	s->c.client = RD_CLIENT_SELF;
+	__builtin_memset(&s->c.client_addr, 0, sizeof(s->c.client_addr));
+	return query_begin(skb, s, at, eth, verdict);
+}
+
+static __always_inline int guard_unmarked(struct __sk_buff *skb, int eth,
+					  const struct rd_config *cfg)
+{
+	struct rd_addr far __attribute__((aligned(8)));
+	int closed = cfg->flags & RD_F_OWN && packet_far(skb, eth, 0, &far) &&
+		     guard_own(cfg, &far);
+
+	if (cfg->flags & RD_F_RESOLVE_OWN && maybe_query(skb, eth))
+		return own_query(skb, eth, AT_WAN, closed ? TC_ACT_SHOT : TC_ACT_UNSPEC);
+	return closed ? guard_drop() : TC_ACT_UNSPEC;
+}
+
 static __always_inline int guard_packet(struct __sk_buff *skb, int eth)
 {
 	const struct rd_config *cfg = config_get();
@@ -46,19 +90,16 @@ static __always_inline int guard_packet(struct __sk_buff *skb, int eth)
 	if (path == RD_PATH_DIRECT)
 		return TC_ACT_UNSPEC;
 	/* Forwarded and unmarked: steer has seen it. */
-	if (path == RD_PATH_NONE && (skb->ingress_ifindex || !(cfg->flags & RD_F_OWN)))
-		return TC_ACT_UNSPEC;
+	if (path == RD_PATH_NONE)
+		return skb->ingress_ifindex ? TC_ACT_UNSPEC : guard_unmarked(skb, eth, cfg);
 	key.bits = 128;
 	if (!packet_far(skb, eth, 0, &key.addr))
 		return TC_ACT_UNSPEC;
-	if (path != RD_PATH_NONE) {
-		/* Tunnels that keep the inner packet's mark (GRE, IPIP): the
-		 * outer one goes to an endpoint, which is exempt by itself and
-		 * not as part of a range. */
-		range = bpf_map_lookup_elem(&exempt, &key);
-		return range && *range == 1 + 128 ? TC_ACT_UNSPEC : guard_drop();
-	}
-	return guard_own(cfg, &key.addr) ? guard_drop() : TC_ACT_UNSPEC;
+	/* Tunnels that keep the inner packet's mark (GRE, IPIP): the outer one
+	 * goes to an endpoint, which is exempt by itself and not as part of a
+	 * range. */
+	range = bpf_map_lookup_elem(&exempt, &key);
+	return range && *range == 1 + 128 ? TC_ACT_UNSPEC : guard_drop();
 }
 
 #endif

@@ -14,24 +14,7 @@
 #include "dns.h"
 #include "packet.h"
 
-#define DNS_PORT 53
 #define MESSAGE_STEPS 16 /* datagrams that are passed over in one go */
-
-/* Whether the destination of the matched rule is a closed one for this client. */
-static __always_inline int closed(struct scratch *s)
-{
-	__u32 index, *slot;
-
-	s->c.include = 0;
-	s->c.exclude = 0;
-	s->c.asked = 0;
-	s->c.target = s->a.target;
-	chain_walk(&s->c);
-	forget();
-	index = s->c.dest;
-	slot = bpf_map_lookup_elem(&slots, &index);
-	return index && slot && *slot & RD_SLOT_CLOSED;
-}
 
 static __always_inline void tell(struct __sk_buff *skb, struct scratch *s, __u8 kind, __u8 withheld)
 {
@@ -44,7 +27,7 @@ static __always_inline void tell(struct __sk_buff *skb, struct scratch *s, __u8 
 	e->ifindex = skb->ifindex;
 	e->target = s->a.target;
 	e->kind = kind;
-	e->flags = s->a.full ? RD_K_FULL : 0;
+	e->flags = (s->a.full ? RD_K_FULL : 0) | (s->a.verified ? RD_K_GLOBAL : 0);
 	e->withheld = withheld;
 	e->name_len = s->a.name_len;
 	__builtin_memcpy(e->name, &s->msg[DNS_HEADER], sizeof(e->name));
@@ -52,6 +35,13 @@ static __always_inline void tell(struct __sk_buff *skb, struct scratch *s, __u8 
 		size = sizeof(*e);
 	if (bpf_ringbuf_output(&events, e, size, 0))
 		stat_add(RD_STAT_LOST_EVENTS, 1);
+}
+
+/* What becomes of a packet that may reach the client: an answer to a query of
+ * the router's own that was turned round at the WAN comes in there. */
+static __always_inline int done(const struct scratch *s)
+{
+	return s->a.back ? bpf_redirect(s->a.back, BPF_F_INGRESS) : TC_ACT_UNSPEC;
 }
 
 /*
@@ -62,7 +52,7 @@ static __always_inline void tell(struct __sk_buff *skb, struct scratch *s, __u8 
 static __always_inline int pass(struct __sk_buff *skb, const struct scratch *s)
 {
 	if (s->a.next >= s->a.stop)
-		return TC_ACT_UNSPEC;
+		return done(s);
 	bpf_tail_call(skb, &stages, STAGE_ANSWER);
 	stat_add(RD_STAT_WITHHELD, 1);
 	return TC_ACT_SHOT;
@@ -82,7 +72,7 @@ static __always_inline int withhold(struct __sk_buff *skb, struct scratch *s, __
 
 	if (!asks_addresses(s))
 		return pass(skb, s);
-	shot = closed(s);
+	shot = !!(matched_slot(s) & RD_SLOT_CLOSED);
 	stat_add(kind == RD_EV_FULL ? RD_STAT_FULL : RD_STAT_UNPARSED, 1);
 	if (shot)
 		stat_add(RD_STAT_WITHHELD, 1);
@@ -155,14 +145,11 @@ static __always_inline int learn_answer(struct __sk_buff *skb)
 	walk = message_next(skb, s);
 	forget();
 	if (walk == WALK_BAD)
-		return TC_ACT_UNSPEC;
+		return done(s);
 	if (walk == WALK_MORE || !dns_labels(s))
 		return pass(skb, s);
 	stat_add(RD_STAT_ANSWERS, 1);
-	s->a.target = 0;
-	s->a.full = 0;
-	s->a.hash = cfg->seed;
-	s->a.pos = s->a.name_len - 1;
+	match_begin(cfg, s, LOOK_ANSWER);
 	bpf_tail_call(skb, &stages, STAGE_MATCH);
 	return skb->gso_size ? TC_ACT_SHOT : TC_ACT_UNSPEC; /* as in pass */
 }
@@ -184,7 +171,7 @@ static __always_inline void records_begin(struct scratch *s)
 	forget();
 }
 
-/* Third stage: is the name listed. */
+/* Third stage: is the name listed. Queries come here too. */
 static __always_inline int learn_match(struct __sk_buff *skb)
 {
 	struct scratch *s = scratch_get();
@@ -197,6 +184,10 @@ static __always_inline int learn_match(struct __sk_buff *skb)
 	if (walk == WALK_MORE) {
 		bpf_tail_call(skb, &stages, STAGE_MATCH);
 		return TC_ACT_SHOT; /* only behind many others in one skb */
+	}
+	if (s->a.looking == LOOK_QUERY) {
+		bpf_tail_call(skb, &stages, STAGE_QUERY);
+		return TC_ACT_SHOT; /* as above */
 	}
 	if (!s->a.target)
 		return pass(skb, s);
@@ -264,7 +255,7 @@ static __always_inline void known_fill(struct scratch *s)
 	k->used = s->a.now;
 	k->target = s->a.target;
 	k->flags = s->a.full ? RD_K_FULL : 0;
-	k->origin = RD_ORIGIN_DNS;
+	k->origin = s->a.verified ? RD_ORIGIN_RESOLVER : RD_ORIGIN_DNS;
 }
 
 /* Puts the address in s->key into the maps for the client; 0 where there is no
@@ -275,8 +266,11 @@ static __always_inline int learn_address(struct scratch *s, __u32 ttl)
 	struct rd_known *known;
 
 	s->known.expires = expires;
+	s->known.flags &= ~RD_K_GLOBAL;
 	if (bpf_map_update_elem(&grants, &s->key.addr, &s->known, BPF_ANY))
 		return 0;
+	if (s->a.verified)
+		s->known.flags |= RD_K_GLOBAL;
 	known = bpf_map_lookup_elem(&addresses, &s->key.addr);
 	if (!known)
 		return !bpf_map_update_elem(&addresses, &s->key.addr, &s->known, BPF_ANY);
@@ -284,9 +278,10 @@ static __always_inline int learn_address(struct scratch *s, __u32 ttl)
 	known->used = s->a.now;
 	if (known->expires < expires)
 		known->expires = expires;
-	if (!(known->flags & RD_K_GLOBAL)) {
+	if (s->a.verified || !(known->flags & RD_K_GLOBAL)) {
 		known->rule = s->known.rule;
 		known->target = s->known.target;
+		known->origin = s->known.origin;
 		known->flags = s->known.flags | (known->flags & RD_K_SHARED);
 	}
 	return 1;
@@ -370,15 +365,36 @@ static __always_inline int maybe_dns(struct __sk_buff *skb, int eth)
 	return 1;
 }
 
-/* First stage: is it an answer, and to whom. A first fragment that ends before
- * the question does is none that a resolver sends. */
-static __always_inline int learn_packet(struct __sk_buff *skb, int eth, struct scratch *s)
+/* Whether a packet of the router's own is from a port; its headers are of the
+ * common shape. */
+static __always_inline int from_port(struct __sk_buff *skb, int eth, __u16 port)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	__u32 off = eth ? ETH_HLEN : 0, at = 20;
+	__u8 *ip = data + off, proto;
+
+	if (data + off + 28 > end)
+		return 0;
+	proto = ip[9];
+	if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
+		if (data + off + 42 > end)
+			return 0;
+		proto = ip[6];
+		at = 40;
+	}
+	if (proto != IPPROTO_UDP && proto != IPPROTO_TCP)
+		return 0;
+	return (__u16)(ip[at] << 8 | ip[at + 1]) == port;
+}
+
+/* Begins with the answers of a packet that s->p describes, on its way to the
+ * client. A first fragment that ends before the question does is none that a
+ * resolver sends. */
+static __always_inline int learn_begin(struct __sk_buff *skb, int eth, struct scratch *s)
 {
 	const struct packet *p = &s->p;
 	__u32 len = packet_payload_len(p);
 
-	if (p->proto != IPPROTO_UDP || p->frag == FRAG_LATER || p->sport != DNS_PORT)
-		return TC_ACT_UNSPEC;
 	if (p->frag == FRAG_FIRST && len < DNS_QUESTION_MAX) {
 		stat_add(RD_STAT_WITHHELD, 1);
 		return TC_ACT_SHOT;
@@ -395,7 +411,19 @@ static __always_inline int learn_packet(struct __sk_buff *skb, int eth, struct s
 	}
 	forget();
 	bpf_tail_call(skb, &stages, STAGE_ANSWER);
-	return TC_ACT_UNSPEC;
+	return done(s);
+}
+
+/* First stage: is it an answer. */
+static __always_inline int learn_packet(struct __sk_buff *skb, int eth, struct scratch *s)
+{
+	const struct packet *p = &s->p;
+
+	if (p->proto != IPPROTO_UDP || p->frag == FRAG_LATER || p->sport != DNS_PORT)
+		return TC_ACT_UNSPEC;
+	s->a.verified = 0;
+	s->a.back = 0;
+	return learn_begin(skb, eth, s);
 }
 
 #endif

@@ -124,6 +124,30 @@ struct {
 	__type(value, __u32);
 } fragments SEC(".maps");
 
+/* The resolver's addresses, by interface index of the clients' device. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 64);
+	__type(key, __u32);
+	__type(value, struct rd_resolver);
+} resolver SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 2048);
+	__type(key, struct rd_query_key);
+	__type(value, struct rd_asked);
+} queries SEC(".maps");
+
+/* Connections apart from queries: a burst of those must not end them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 512);
+	__type(key, struct rd_query_key);
+	__type(value, struct rd_asked);
+} streams SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
 	__uint(max_entries, 2048);
@@ -144,9 +168,9 @@ struct {
 } events SEC(".maps");
 
 /*
- * The later stages of learn. Split by tail calls, each is verified once, from a
- * state that does not depend on how it was reached. Made anew by each process,
- * filled before any program that calls it is attached.
+ * The later stages. Split by tail calls, each is verified once, from a state
+ * that does not depend on how it was reached. Made anew by each process, filled
+ * before any program that calls it is attached.
  */
 enum stage {
 	STAGE_ANSWER,
@@ -154,6 +178,9 @@ enum stage {
 	STAGE_RECORDS,
 	STAGE_HINTS,
 	STAGE_ADDRESSES,
+	STAGE_QUERY,
+	STAGE_STREAM,
+	STAGE_BACK,
 	STAGE_MAX,
 };
 

@@ -30,6 +30,8 @@
 
 #define LO_IFINDEX 1
 
+#define DNS_PORT 53
+
 enum rd_frag {
 	FRAG_NONE,
 	FRAG_FIRST, /* more follow, ports are here */

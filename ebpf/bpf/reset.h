@@ -6,7 +6,7 @@
 #ifndef RD_RESET_H
 #define RD_RESET_H
 
-#include "packet.h"
+#include "turn.h"
 
 struct tcp_header {
 	__be16 sport, dport;
@@ -146,21 +146,14 @@ static __always_inline int reset_v6(struct __sk_buff *skb, const struct packet *
 static __always_inline int reset_reply(struct __sk_buff *skb, int eth, const struct packet *p)
 {
 	struct tcp_header t;
-	__u8 mac[12], swapped[12];
 
 	if (p->tcp_flags & TCP_RST)
 		return TC_ACT_SHOT;
 	reset_tcp(p, &t);
 	if (p->v6 ? !reset_v6(skb, p, &t) : !reset_v4(skb, p, &t))
 		return TC_ACT_SHOT;
-	if (eth) {
-		if (bpf_skb_load_bytes(skb, 0, mac, 12))
-			return TC_ACT_SHOT;
-		__builtin_memcpy(swapped, mac + 6, 6);
-		__builtin_memcpy(swapped + 6, mac, 6);
-		if (bpf_skb_store_bytes(skb, 0, swapped, 12, 0))
-			return TC_ACT_SHOT;
-	}
+	if (eth && !swap_macs(skb))
+		return TC_ACT_SHOT;
 	stat_add(RD_STAT_RESET, 1);
 	return bpf_redirect(skb->ifindex, 0);
 }

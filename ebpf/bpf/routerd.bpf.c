@@ -8,23 +8,44 @@
  *   learn  egress of a LAN device    DNS answers, figures of flows
  *   learn  egress of lo              DNS answers to the router itself
  *   answer, match, records, hints, addresses   the later stages of learn, by tail call
+ *   back   by tail call              what routerd's resolver sends, in front of those
  *   guard  egress of a WAN device    nothing marked leaves here
+ *   query, stream   by tail call from steer, learn (on lo) and guard: what is
+ *                   turned to the resolver
  */
+#include "back.h"
 #include "guard.h"
 #include "learn.h"
 #include "steer.h"
 
+/* Whether the resolver's work has to do with a packet of the router's own: 1, it
+ * may be from the resolver; 2, on lo, a query. */
+static __always_inline int own_dns(struct __sk_buff *skb, int eth, const struct rd_config *cfg)
+{
+	if (!(cfg->flags & RD_F_RESOLVE) || skb->ingress_ifindex)
+		return 0;
+	if (from_port(skb, eth, cfg->resolver_port))
+		return 1;
+	if (skb->ifindex != LO_IFINDEX || !(cfg->flags & RD_F_RESOLVE_OWN) ||
+	    skb->mark & cfg->mark_mask)
+		return 0;
+	return maybe_query(skb, eth) ? 2 : 0;
+}
+
 static __always_inline int to_client(struct __sk_buff *skb, int eth)
 {
 	const struct rd_config *cfg = config_get();
-	int dns, flow;
+	int dns, flow, own;
 	struct scratch *s;
 
 	if (!cfg)
 		return TC_ACT_UNSPEC;
 	dns = maybe_dns(skb, eth);
 	flow = accountable(skb, eth, cfg);
-	if (!dns && !flow)
+	own = own_dns(skb, eth, cfg);
+	if (own == 2)
+		return own_query(skb, eth, AT_LO, TC_ACT_UNSPEC);
+	if (!dns && !flow && !own)
 		return TC_ACT_UNSPEC;
 	s = scratch_get();
 	if (!s)
@@ -33,6 +54,8 @@ static __always_inline int to_client(struct __sk_buff *skb, int eth)
 	 * ports may begin one: no sender of today makes such (RFC 7112). */
 	if (!packet_read(skb, eth, &s->p))
 		return s->p.frag == FRAG_FIRST ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+	if (own)
+		return back_begin(skb, s, eth);
 	if (flow)
 		account(skb, s);
 	return dns ? learn_packet(skb, eth, s) : TC_ACT_UNSPEC;
@@ -90,6 +113,24 @@ SEC("tc")
 int routerd_addresses(struct __sk_buff *skb)
 {
 	return learn_addresses(skb);
+}
+
+SEC("tc")
+int routerd_query(struct __sk_buff *skb)
+{
+	return query_stage(skb);
+}
+
+SEC("tc")
+int routerd_stream(struct __sk_buff *skb)
+{
+	return stream_stage(skb);
+}
+
+SEC("tc")
+int routerd_back(struct __sk_buff *skb)
+{
+	return back_stage(skb);
 }
 
 SEC("tc")

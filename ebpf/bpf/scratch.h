@@ -78,8 +78,35 @@ struct answer {
 	__u32 nsvcb, nfound;
 	__u32 target, full, refused, no_room;
 	__u32 now;
+	__u32 looking;	/* enum looking */
+	__u32 verified; /* it came from the resolver */
+	__u32 back;	/* the device that it must come in by, 0: it goes on */
 	__u64 hash;
 	__u64 rule;
+};
+
+/* What is being looked up, and so what follows when it is known. */
+enum looking {
+	LOOK_ANSWER,
+	LOOK_QUERY,
+};
+
+enum query_at {
+	AT_LAN, /* ingress of a client's device */
+	AT_LO,	/* egress of lo: the router's own, to itself */
+	AT_WAN, /* egress of a WAN device: the router's own */
+};
+
+/* A query, or what else is seen at a device beside addresses. */
+struct query {
+	struct rd_query_key key;
+	struct rd_asked asked;
+	struct rd_addr own; /* where the resolver is */
+	__u32 at;
+	__u32 eth;
+	__u32 verdict; /* of the program that it came from, where nothing changes it */
+	__u32 open;    /* a message is being matched */
+	__u32 listed, others; /* messages of the skb */
 };
 
 struct scratch {
@@ -89,6 +116,7 @@ struct scratch {
 	struct rd_flow flow;
 	struct rd_frag_key frag_key;
 	struct answer a;
+	struct query q;
 	struct learn_key key;
 	struct rd_known known;
 	__u16 svcb[SVCB_MAX]; /* offsets of SVCB records' types */

@@ -15,12 +15,42 @@
 
 #include "choose.h"
 #include "packet.h"
+#include "query.h"
 #include "reset.h"
 
 /* Flows of protocols that have no SYN count as over, in ticks since the last
  * packet: what a NAT gives them, and how long one that was ended is refused. */
 #define FLOW_IDLE 120
 #define FLOW_REFUSED 8
+
+/*
+ * Whether a packet to an address that is not listed may concern us all the same,
+ * by its port. Every such packet pays for this: shapes that are common are read
+ * in place, and what cannot be read so may concern us.
+ */
+static __always_inline int watched(struct __sk_buff *skb, int eth, const struct rd_config *cfg)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	__u32 off = eth ? ETH_HLEN : 0;
+	__u16 type = skb->protocol;
+	__u8 *ip = data + off;
+
+	if (!(cfg->flags & RD_F_RESOLVE))
+		return 0;
+	if (eth && data + ETH_HLEN <= end)
+		type = *(__u16 *)(data + ETH_HLEN - 2);
+	if (type == bpf_htons(ETH_P_IP) && data + off + 24 <= end && ip[0] == 0x45) {
+		if (ip[9] != IPPROTO_UDP && ip[9] != IPPROTO_TCP)
+			return 0;
+		return ip[22] == 0 && ip[23] == DNS_PORT;
+	}
+	if (type == bpf_htons(ETH_P_IPV6) && data + off + 44 <= end) {
+		if (ip[6] != IPPROTO_UDP && ip[6] != IPPROTO_TCP)
+			return ext_header(ip[6]);
+		return ip[42] == 0 && ip[43] == DNS_PORT;
+	}
+	return 1;
+}
 
 static __always_inline void flow_key(struct scratch *s, int rx)
 {
@@ -107,12 +137,6 @@ static __always_inline void flow_tx(struct rd_flow *f, const struct packet *p, _
 		f->flags = flags;
 }
 
-static __always_inline void mark(struct __sk_buff *skb, const struct rd_config *cfg, __u32 path)
-{
-	skb->mark = (skb->mark & ~cfg->mark_mask) |
-		    (path << (cfg->mark_shift & 31) & cfg->mark_mask);
-}
-
 static __always_inline int shut(struct __sk_buff *skb, int eth, const struct rd_config *cfg,
 				const struct packet *p)
 {
@@ -190,28 +214,46 @@ static __always_inline int steer_hit(struct __sk_buff *skb, int eth, const struc
 	return take_path(skb, eth, cfg, s, path);
 }
 
+/* What the packet is, beside its address: it may be turned, refused or read. */
+static __always_inline int steer_special(struct __sk_buff *skb, int eth,
+					 const struct rd_config *cfg, struct scratch *s, int verdict)
+{
+	if (verdict != TC_ACT_UNSPEC || s->p.dport != DNS_PORT || !(cfg->flags & RD_F_RESOLVE))
+		return verdict;
+	if (s->p.proto == IPPROTO_UDP)
+		return query_begin(skb, s, AT_LAN, eth, verdict);
+	return stream_begin(skb, s, verdict);
+}
+
 static __always_inline int steer_packet(struct __sk_buff *skb, int eth)
 {
 	const struct rd_config *cfg = config_get();
 	struct rd_addr far __attribute__((aligned(8)));
+	int hit, verdict = TC_ACT_UNSPEC;
 	struct scratch *s;
 	__u32 now;
 
-	if (!cfg || !packet_far(skb, eth, 0, &far) || !listed(cfg, &far))
+	if (!cfg || !packet_far(skb, eth, 0, &far))
+		return TC_ACT_UNSPEC;
+	hit = listed(cfg, &far);
+	if (!hit && !watched(skb, eth, cfg))
 		return TC_ACT_UNSPEC;
 	s = scratch_get();
 	/* Listed for somebody. A packet that cannot be read is none that a
 	 * router forwards either: its header is broken or cut off. */
 	if (!s || !packet_read(skb, eth, &s->p))
-		return TC_ACT_SHOT;
-	now = now_ticks();
-	addr_copy(&s->c.server, &s->p.dst);
+		return hit ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 	addr_copy(&s->c.client_addr, &s->p.src);
 	s->c.client = client_id(skb, eth, 6);
-	choose(cfg, s, now);
-	if (!s->c.dest)
-		return TC_ACT_UNSPEC;
-	return steer_hit(skb, eth, cfg, s, now);
+	if (hit) {
+		now = now_ticks();
+		addr_copy(&s->c.server, &s->p.dst);
+		choose(cfg, s, now);
+		if (s->c.dest)
+			verdict = steer_hit(skb, eth, cfg, s, now);
+	}
+	forget();
+	return steer_special(skb, eth, cfg, s, verdict);
 }
 
 /*
