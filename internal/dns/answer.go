@@ -191,39 +191,43 @@ func passOptions(b []byte) []byte {
 	return out
 }
 
+// noTTL stands for the TTL of what is not there.
+const noTTL = ^uint32(0)
+
 // lifetime is how long the answer holds, in seconds: the smallest TTL of the
 // answer section, or what the SOA record says where the answer is negative
 // (RFC 2308 5); 0 where it must not be kept.
 func (a *answer) lifetime(qtype Type) uint32 {
-	const none = ^uint32(0)
-	ttl, negative, found := none, none, false
-	all := qtype == dnsmessage.TypeALL
+	ttl, soa, found := a.times(qtype)
+	switch a.negative = a.rcode == rcodeName || a.rcode == rcodeSuccess && !found; {
+	case a.negative && soa != noTTL:
+		return min(ttl, soa)
+	case a.rcode == rcodeSuccess && found:
+		return ttl
+	}
+	return 0
+}
+
+// times gives the smallest TTL of the answer section, what an SOA record says,
+// and whether the type that was asked for is there.
+func (a *answer) times(qtype Type) (ttl, soa uint32, found bool) {
+	ttl, soa = noTTL, noTTL
 	for w := walk(a.msg); w.next(); {
 		switch w.section {
 		case answerSection:
 			ttl = min(ttl, w.ttl)
-			found = found || all || w.typ == qtype
+			found = found || w.typ == qtype || qtype == dnsmessage.TypeALL
 		case authoritySection:
-			negative = min(negative, a.negativeTTL(w.record, none))
+			soa = min(soa, a.negativeTTL(w.record))
 		}
 	}
-	switch {
-	case a.rcode == rcodeSuccess && found:
-		return ttl
-	case a.rcode != rcodeSuccess && a.rcode != rcodeName:
-		return 0
-	}
-	a.negative = true
-	if negative == none {
-		return 0
-	}
-	return min(ttl, negative)
+	return ttl, soa, found
 }
 
-// negativeTTL is what an SOA record says, or none where the record is another.
-func (a *answer) negativeTTL(r record, none uint32) uint32 {
+// negativeTTL is what an SOA record says, or noTTL where the record is another.
+func (a *answer) negativeTTL(r record) uint32 {
 	if r.typ != dnsmessage.TypeSOA || r.end-r.data < 22 {
-		return none
+		return noTTL
 	}
 	return min(r.ttl, binary.BigEndian.Uint32(a.msg[r.end-4:]))
 }

@@ -153,8 +153,10 @@ func BenchmarkTurn(b *testing.B) {
 
 // fill puts answers as a household gets them into a cache: two addresses and a
 // CNAME each.
-func fill(t testing.TB, r *Resolver, n int, ttl time.Duration) {
-	for i := range n {
+func fill(t testing.TB, r *Resolver, n int, ttl time.Duration) { fillFrom(t, r, 0, n, ttl) }
+
+func fillFrom(t testing.TB, r *Resolver, from, to int, ttl time.Duration) {
+	for i := from; i < to; i++ {
 		name := fmt.Sprintf("host%d.example.test.", i)
 		q := question(name, peer.TypeA)
 		m := answerOf(t, q, fmt.Sprintf("%s %d IN CNAME edge%d.cdn.test.", name, int(ttl.Seconds()), i),

@@ -95,7 +95,8 @@ func network(a netip.Addr) netip.Prefix {
 }
 
 // isBogon says whether no public name can have an address: RFC 6890 and its
-// registries.
+// registries, but for the ranges of documentation, which no block page uses and
+// laboratories do.
 func isBogon(a netip.Addr) bool {
 	return !a.IsGlobalUnicast() || a.IsPrivate() || slices.ContainsFunc(reserved, func(p string) bool {
 		return netip.MustParsePrefix(p).Contains(a)
@@ -103,6 +104,6 @@ func isBogon(a netip.Addr) bool {
 }
 
 var reserved = []string{
-	"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
-	"240.0.0.0/4", "::/96", "100::/64", "2001:2::/48", "2001:db8::/32", "2001:10::/28", "3fff::/20",
+	"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "198.18.0.0/15", "240.0.0.0/4",
+	"::/96", "100::/64", "2001:2::/48", "2001:10::/28",
 }

@@ -125,18 +125,21 @@ func TestKdigGetsAnswersFromTheAddressThatItAsked(t *testing.T) {
 		lessons      []lesson
 	}{
 		{
-			"UDP", "127.0.0.7", []string{"www.test", "A"},
+			"UDP", "127.0.0.7",
+			[]string{"www.test", "A"},
 			[]string{"status: NOERROR", "From 127.0.0.7@5399", "198.51.100.10", "(UDP)"},
 			[]lesson{{"www.test", "127.0.0.1", "198.51.100.10", 300}},
 		},
 		{
-			"IPv6", "::1", []string{"www.test", "AAAA"},
+			"IPv6", "::1",
+			[]string{"www.test", "AAAA"},
 			[]string{"2001:db8:1::10"},
 			[]lesson{{"www.test", "::1", "2001:db8:1::10", 300}},
 		},
 		{"IPv6 to another address", "2001:db8:f::53", []string{"www.test", "AAAA"}, []string{"2001:db8:1::10"}, nil},
 		{
-			"TCP", "127.0.0.9", []string{"+tcp", "alias.test", "A"},
+			"TCP", "127.0.0.9",
+			[]string{"+tcp", "alias.test", "A"},
 			[]string{"deep.test.", "www.test.", "198.51.100.10", "(TCP)"},
 			[]lesson{{"alias.test", "127.0.0.1", "198.51.100.10", 300}},
 		},
@@ -147,14 +150,16 @@ func TestKdigGetsAnswersFromTheAddressThatItAsked(t *testing.T) {
 		{"no DNSSEC", "127.0.0.1", []string{"+edns", "www.test", "A"}, []string{"ANSWER: 1;", "UDP size: 1232"}, nil},
 		{"unknown type", "127.0.0.1", []string{"strange.test", "TYPE65400"}, []string{`\# 6 0102C00CFFFE`}, []lesson{}},
 		{
-			"hints", "127.0.0.1", []string{"svc.test", "HTTPS"},
+			"hints", "127.0.0.1",
+			[]string{"svc.test", "HTTPS"},
 			[]string{"ipv4hint=198.51.100.30", "ipv6hint=2001:db8:1::30"},
 			[]lesson{{"svc.test", "127.0.0.1", "198.51.100.30 2001:db8:1::30", 300}},
 		},
 		{"truncated, then over TCP", "127.0.0.1", []string{"big.test", "TXT"}, []string{"(TCP)", "ANSWER: 6;"}, nil},
 		{"truncated", "127.0.0.1", []string{"+ignore", "big.test", "TXT"}, []string{"(UDP)", "Flags: qr aa tc rd", "ANSWER: 0;"}, nil},
 		{
-			"blocked", "127.0.0.1", []string{"blocked.test", "A"},
+			"blocked", "127.0.0.1",
+			[]string{"blocked.test", "A"},
 			[]string{"status: NXDOMAIN", "blocked.test.", "60", "SOA"},
 			[]lesson{},
 		},

@@ -3,20 +3,18 @@ package dns
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"net"
-	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	peer "github.com/miekg/dns"
 	"golang.org/x/net/dns/dnsmessage"
-	"golang.org/x/sys/unix"
 )
 
 // found1 answers every question for an address with one.
@@ -144,13 +142,31 @@ func TestUDPQueriesComeFromManyPortsAndAreSentAgain(t *testing.T) {
 	}
 }
 
-func TestStreamTakesAnswersInAnyOrderOverOneConnection(t *testing.T) {
+// reversing is a TCP server that answers n queries at a time, the last one
+// first, behind two messages that answer nothing.
+func reversing(t *testing.T, address string, n int) (conns *atomic.Int32) {
+	t.Helper()
 	needIsolation(t)
-	l, err := net.Listen("tcp", "127.0.0.60:53")
+	l, err := net.Listen("tcp", address)
 	must(t, err)
-	defer l.Close()
-	const n = 20
-	var conns atomic.Int32
+	t.Cleanup(func() { l.Close() })
+	conns = &atomic.Int32{}
+	serve := func(conn net.Conn) {
+		defer conn.Close()
+		answers := [][]byte{bytes.Repeat([]byte{9}, 20), {1, 2, 3}}
+		for range n {
+			msg, err := readMessage(conn)
+			q := new(peer.Msg)
+			if err != nil || q.Unpack(msg) != nil {
+				return
+			}
+			raw, _ := found1(t, "198.51.100."+q.Question[0].Name[4:6])(q).Pack()
+			answers = append(answers, raw)
+		}
+		slices.Reverse(answers)
+		_, _ = conn.Write(framed(answers...))
+		_, _ = readMessage(conn) // until the client closes
+	}
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -158,43 +174,26 @@ func TestStreamTakesAnswersInAnyOrderOverOneConnection(t *testing.T) {
 				return
 			}
 			conns.Add(1)
-			go func() {
-				defer conn.Close()
-				var answers [][]byte
-				for range n {
-					msg, err := readMessage(conn)
-					if err != nil {
-						return
-					}
-					q := new(peer.Msg)
-					_ = q.Unpack(msg)
-					raw, _ := found1(t, "198.51.100."+strings.Trim(q.Question[0].Name, "host.test"))(q).Pack()
-					answers = append(answers, raw)
-				}
-				slices.Reverse(answers)
-				_, _ = conn.Write(framed(append([][]byte{{1, 2, 3}, bytes.Repeat([]byte{9}, 20)}, answers...)...))
-				_, _ = readMessage(conn)
-			}()
+			go serve(conn)
 		}
 	}()
+	return conns
+}
+
+func TestStreamTakesAnswersInAnyOrderOverOneConnection(t *testing.T) {
+	const n = 20
+	conns := reversing(t, "127.0.0.60:53", n)
 	r := newResolver(t, nil, nil, "tcp://127.0.0.60")
-	wrong := make(chan string, n)
+	var all sync.WaitGroup
 	for i := range n {
-		go func() {
-			name := "host" + string(rune('1'+i/10)) + string(rune('0'+i%10)) + ".test"
-			got, _, err := lookup(t, r, name)
-			if err != nil || got != "198.51.100."+name[4:6] {
-				wrong <- name + ": " + got
-				return
+		all.Go(func() {
+			number := strconv.Itoa(10 + i)
+			if got, _, err := lookup(t, r, "host"+number+".test"); err != nil || got != "198.51.100."+number {
+				t.Errorf("%s: got %q: %v", number, got, err)
 			}
-			wrong <- ""
-		}()
+		})
 	}
-	for range n {
-		if text := <-wrong; text != "" {
-			t.Error(text)
-		}
-	}
+	all.Wait()
 	if conns.Load() != 1 {
 		t.Errorf("%d connections", conns.Load())
 	}
@@ -228,6 +227,28 @@ func TestKeptConnectionThatTheServerClosedIsMadeAgain(t *testing.T) {
 	}
 }
 
+// expect looks a name up and checks how long that took.
+func expect(t *testing.T, r *Resolver, name string, least, most time.Duration) {
+	t.Helper()
+	got, took, err := lookup(t, r, name)
+	if err != nil || got != "198.51.100.1" || took < least || took > most {
+		t.Errorf("%s: got %q after %v: %v", name, got, took, err)
+	}
+}
+
+// rests checks that the first upstream of two rests and says why.
+func rests(t *testing.T, r *Resolver, upstream string) {
+	t.Helper()
+	states := r.Upstreams()
+	if len(states) != 2 || !states[0].Resting || states[0].Failures != 1 || states[1].Resting {
+		t.Fatalf("health %+v", states)
+	}
+	var failed *UpstreamError
+	if !errors.As(states[0].Err, &failed) || failed.Upstream != upstream || failed.Layer == "" {
+		t.Errorf("error %v", states[0].Err)
+	}
+}
+
 func TestDeadUpstreamCostsOneQuestionAMoment(t *testing.T) {
 	needIsolation(t)
 	alive := newPeer(t, "127.0.0.60:53", found1(t, "198.51.100.1"))
@@ -244,22 +265,9 @@ func TestDeadUpstreamCostsOneQuestionAMoment(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newResolver(t, nil, nil, c.upstream, "udp://127.0.0.60")
-			got, took, err := lookup(t, r, "first.test")
-			if err != nil || got != "198.51.100.1" || took < c.atLeast || took > hedgeAfter+500*time.Millisecond {
-				t.Errorf("first: got %q after %v: %v", got, took, err)
-			}
-			got, took, err = lookup(t, r, "second.test")
-			if err != nil || got != "198.51.100.1" || took > 300*time.Millisecond {
-				t.Errorf("second: got %q after %v: %v", got, took, err)
-			}
-			states := r.Upstreams()
-			if len(states) != 2 || !states[0].Resting || states[0].Failures != 1 || states[1].Resting {
-				t.Errorf("health %+v", states)
-			}
-			var failed *UpstreamError
-			if !errors.As(states[0].Err, &failed) || failed.Upstream != c.upstream || failed.Layer == "" {
-				t.Errorf("error %v", states[0].Err)
-			}
+			expect(t, r, "first.test", c.atLeast, hedgeAfter+500*time.Millisecond)
+			expect(t, r, "second.test", 0, 300*time.Millisecond)
+			rests(t, r, c.upstream)
 		})
 	}
 	if alive.asked() != 10 || dead.asked() > 4 {
@@ -308,176 +316,5 @@ func TestPathThatIsDownFailsAtOnceAndBlamesNobody(t *testing.T) {
 		if s.Resting || s.Path != 15 {
 			t.Errorf("health %+v", s)
 		}
-	}
-}
-
-func TestErrorsNameUpstreamAndLayer(t *testing.T) {
-	u := startUnbound(t)
-	other := newAuthority(t, time.Now().Add(-time.Hour))
-	serveHTTPS(t, u, "127.0.0.70:443", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", 503) }))
-	for _, c := range []struct {
-		upstream string
-		roots    authority
-		want     string
-	}{
-		{"https://127.0.0.71/dns-query", u.authority, "ask https://127.0.0.71/dns-query: connect: dial tcp 127.0.0.71:443: connect: connection refused"},
-		{"tls://127.0.0.53:53", u.authority, "ask tls://127.0.0.53:53: t"}, // tls, or timeout: unbound waits for more
-		{"tls://127.0.0.53", other, "ask tls://127.0.0.53: tls: x509: certificate signed by unknown authority"},
-		{"tls://wrong.example#127.0.0.53", u.authority, "ask tls://wrong.example#127.0.0.53: tls: "},
-		{"https://127.0.0.53/other", u.authority, "ask https://127.0.0.53/other: http: status 404"},
-		{"https://dns.example/q#127.0.0.70", u.authority, "ask https://dns.example/q#127.0.0.70: http: status 503 Service Unavailable"},
-	} {
-		r := newResolver(t, c.roots.roots, func(o *Options) { o.Timeout = 700 * time.Millisecond }, c.upstream)
-		_, _, err := lookup(t, r, "www.test")
-		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: got %v, want …%s…", c.upstream, err, c.want)
-		}
-	}
-}
-
-// serveHTTPS serves with the certificate of u.
-func serveHTTPS(t *testing.T, u *unbound, address string, handler http.Handler) {
-	t.Helper()
-	pair, err := tls.X509KeyPair(u.cert, u.key)
-	must(t, err)
-	l, err := net.Listen("tcp", address)
-	must(t, err)
-	s := &http.Server{Handler: handler, TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}}}
-	go func() { _ = s.ServeTLS(l, "", "") }()
-	t.Cleanup(func() { s.Close() })
-}
-
-func TestDoHRequestsTellNothingAndKeepOneConnection(t *testing.T) {
-	u := startUnbound(t)
-	var conns atomic.Int32
-	headers := make(chan http.Header, 16)
-	serveHTTPS(t, u, "127.0.0.70:443", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		headers <- req.Header
-		body := make([]byte, 512)
-		n, _ := req.Body.Read(body)
-		q := new(peer.Msg)
-		if req.ProtoMajor != 2 || req.Method != http.MethodPost || req.URL.Path != "/q" || q.Unpack(body[:n]) != nil || q.Id != 0 {
-			t.Errorf("%s %s over HTTP/%d: %v", req.Method, req.URL, req.ProtoMajor, q)
-		}
-		raw, _ := found1(t, "198.51.100.1")(q).Pack()
-		w.Header().Set("Content-Type", dnsMessage)
-		w.Header().Set("Set-Cookie", "who=you; Max-Age=999999")
-		w.Header().Set("Age", "25")
-		_, _ = w.Write(raw)
-	}))
-	r := newResolver(t, u.roots, func(o *Options) {
-		o.Dial = func(ctx context.Context, p Path, network, address string) (net.Conn, error) {
-			conns.Add(1)
-			return localDial(ctx, p, network, address)
-		}
-	}, "https://dns.example/q#127.0.0.70")
-	for _, name := range []string{"a.test", "b.test", "c.test"} {
-		a, err := r.Lookup(context.Background(), 1, name, dnsmessage.TypeA)
-		if err != nil || a.TTL != 35 {
-			t.Errorf("%s: %+v %v", name, a, err)
-		}
-		h := <-headers
-		for key := range h {
-			if !slices.Contains([]string{"Content-Type", "Accept", "Content-Length"}, key) {
-				t.Errorf("header %s: %q", key, h[key])
-			}
-		}
-	}
-	if conns.Load() != 1 {
-		t.Errorf("%d connections", conns.Load())
-	}
-}
-
-func TestRedirectsAndOtherContentAreRefused(t *testing.T) {
-	u := startUnbound(t)
-	var far atomic.Int32
-	serveHTTPS(t, u, "127.0.0.70:443", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		switch req.URL.Path {
-		case "/moved":
-			http.Redirect(w, req, "https://127.0.0.53/dns-query", http.StatusTemporaryRedirect)
-		case "/page":
-			_, _ = w.Write([]byte("<html>blocked</html>"))
-		case "/endless":
-			w.Header().Set("Content-Type", dnsMessage)
-			_, _ = w.Write(make([]byte, 1<<20))
-		default:
-			far.Add(1)
-		}
-	}))
-	for path, want := range map[string]string{
-		"moved": "http: status 307", "page": `http: content type "text/html; charset=utf-8" instead of application/dns-message`,
-		"endless": "answer: the answer is not for this question",
-	} {
-		r := newResolver(t, u.roots, nil, "https://dns.example/"+path+"#127.0.0.70")
-		if _, _, err := lookup(t, r, "www.test"); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want …%s…", path, err, want)
-		}
-	}
-}
-
-func TestCertificatesAreCheckedBeforeTheClockIsSet(t *testing.T) {
-	floor := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
-	unset := time.Date(1970, 1, 1, 0, 5, 0, 0, time.UTC)
-	for _, c := range []struct {
-		name   string
-		issued time.Time // valid for three months
-		now    time.Time
-		ok     bool
-	}{
-		{"clock set", floor.AddDate(0, -1, 0), floor.AddDate(0, 0, 1), true},
-		{"clock set, expired", floor.AddDate(0, -4, 0), floor.AddDate(0, 0, 1), false},
-		{"clock set, not yet valid", floor.AddDate(0, 1, 0), floor.AddDate(0, 0, 1), false},
-		{"clock unset", floor.AddDate(0, -1, 0), unset, true},
-		{"clock unset, expired when it was built", floor.AddDate(0, -4, 0), unset, false},
-		{"clock unset, issued after it was built", floor.AddDate(2, 0, 0), unset, true},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			a := newAuthority(t, c.issued)
-			pair, err := tls.X509KeyPair(a.cert, a.key)
-			must(t, err)
-			l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}})
-			must(t, err)
-			defer l.Close()
-			go func() {
-				if conn, err := l.Accept(); err == nil {
-					_ = conn.(*tls.Conn).Handshake()
-					_ = conn.Close()
-				}
-			}()
-			v := verifier{host: "dns.example", roots: a.roots, now: func() time.Time { return c.now }, floor: floor}
-			client, err := tls.Dial("tcp", l.Addr().String(), v.config())
-			if err == nil {
-				_ = client.Close()
-			}
-			if (err == nil) != c.ok {
-				t.Errorf("got %v", err)
-			}
-		})
-	}
-}
-
-func TestBuildFloorHasPassed(t *testing.T) {
-	floor := BuildFloor()
-	if floor.Year() < 2026 || floor.After(time.Now()) {
-		t.Errorf("floor %v", floor)
-	}
-}
-
-func TestMarkDialerMarksSocketsOfBothKinds(t *testing.T) {
-	needIsolation(t)
-	l, err := net.Listen("tcp", "127.0.0.80:53")
-	must(t, err)
-	defer l.Close()
-	for _, network := range []string{"tcp", "udp"} {
-		conn, err := MarkDialer(0x03000000).DialContext(context.Background(), network, "127.0.0.80:53")
-		must(t, err)
-		raw, err := conn.(syscall.Conn).SyscallConn()
-		must(t, err)
-		mark := 0
-		must(t, raw.Control(func(fd uintptr) { mark, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK) }))
-		if err != nil || mark != 0x03000000 {
-			t.Errorf("%s: mark %#x, %v", network, mark, err)
-		}
-		conn.Close()
 	}
 }

@@ -1,0 +1,199 @@
+package dns
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	peer "github.com/miekg/dns"
+	"golang.org/x/net/dns/dnsmessage"
+	"golang.org/x/sys/unix"
+)
+
+func TestErrorsNameUpstreamAndLayer(t *testing.T) {
+	u := startUnbound(t)
+	other := newAuthority(t, time.Now().Add(-time.Hour))
+	serveHTTPS(t, u, "127.0.0.70:443", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusServiceUnavailable) }))
+	for _, c := range []struct {
+		upstream string
+		roots    authority
+		want     string
+	}{
+		{"https://127.0.0.71/dns-query", u.authority, "ask https://127.0.0.71/dns-query: connect: dial tcp 127.0.0.71:443: connect: connection refused"},
+		{"tls://127.0.0.53:53", u.authority, "ask tls://127.0.0.53:53: t"}, // tls, or timeout: unbound waits for more
+		{"tls://127.0.0.53", other, "ask tls://127.0.0.53: tls: x509: certificate signed by unknown authority"},
+		{"tls://wrong.example#127.0.0.53", u.authority, "ask tls://wrong.example#127.0.0.53: tls: "},
+		{"https://127.0.0.53/other", u.authority, "ask https://127.0.0.53/other: http: status 404"},
+		{"https://dns.example/q#127.0.0.70", u.authority, "ask https://dns.example/q#127.0.0.70: http: status 503 Service Unavailable"},
+	} {
+		r := newResolver(t, c.roots.roots, func(o *Options) { o.Timeout = 700 * time.Millisecond }, c.upstream)
+		_, _, err := lookup(t, r, "www.test")
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want …%s…", c.upstream, err, c.want)
+		}
+	}
+}
+
+// serveHTTPS serves with the certificate of u.
+func serveHTTPS(t *testing.T, u *unbound, address string, handler http.Handler) {
+	t.Helper()
+	pair, err := tls.X509KeyPair(u.cert, u.key)
+	must(t, err)
+	l, err := net.Listen("tcp", address)
+	must(t, err)
+	s := &http.Server{Handler: handler, TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}}}
+	go func() { _ = s.ServeTLS(l, "", "") }()
+	t.Cleanup(func() { s.Close() })
+}
+
+// dohPeer answers over HTTPS as a cache does that has had the answer for 25 s,
+// and keeps what it was told.
+func dohPeer(t *testing.T, u *unbound, address string) <-chan *http.Request {
+	requests := make(chan *http.Request, 16)
+	serveHTTPS(t, u, address, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		requests <- req
+		body, _ := io.ReadAll(req.Body)
+		q := new(peer.Msg)
+		if q.Unpack(body) != nil || q.Id != 0 {
+			t.Errorf("got %x", body)
+		}
+		raw, _ := found1(t, "198.51.100.1")(q).Pack()
+		w.Header().Set("Content-Type", dnsMessage)
+		w.Header().Set("Set-Cookie", "who=you; Max-Age=999999")
+		w.Header().Set("Age", "25")
+		_, _ = w.Write(raw)
+	}))
+	return requests
+}
+
+func TestDoHRequestsTellNothingAndKeepOneConnection(t *testing.T) {
+	u := startUnbound(t)
+	requests := dohPeer(t, u, "127.0.0.70:443")
+	var conns atomic.Int32
+	r := newResolver(t, u.roots, func(o *Options) {
+		o.Dial = func(ctx context.Context, p Path, network, address string) (net.Conn, error) {
+			conns.Add(1)
+			return localDial(ctx, p, network, address)
+		}
+	}, "https://dns.example/q#127.0.0.70")
+	for _, name := range []string{"a.test", "b.test", "c.test"} {
+		a, err := r.Lookup(context.Background(), 1, name, dnsmessage.TypeA)
+		if err != nil || a.TTL != 35 {
+			t.Errorf("%s: %+v %v", name, a, err)
+		}
+		req := <-requests
+		if got := req.Method + " " + req.URL.Path + " " + req.Proto; got != "POST /q HTTP/2.0" {
+			t.Errorf("got %s", got)
+		}
+		for key := range req.Header {
+			if !slices.Contains([]string{"Content-Type", "Accept", "Content-Length"}, key) {
+				t.Errorf("header %s: %q", key, req.Header[key])
+			}
+		}
+	}
+	if conns.Load() != 1 {
+		t.Errorf("%d connections", conns.Load())
+	}
+}
+
+func TestRedirectsAndOtherContentAreRefused(t *testing.T) {
+	u := startUnbound(t)
+	var far atomic.Int32
+	serveHTTPS(t, u, "127.0.0.70:443", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		switch req.URL.Path {
+		case "/moved":
+			http.Redirect(w, req, "https://127.0.0.53/dns-query", http.StatusTemporaryRedirect)
+		case "/page":
+			_, _ = w.Write([]byte("<html>blocked</html>"))
+		case "/endless":
+			w.Header().Set("Content-Type", dnsMessage)
+			_, _ = w.Write(make([]byte, 1<<20))
+		default:
+			far.Add(1)
+		}
+	}))
+	for path, want := range map[string]string{
+		"moved": "http: status 307", "page": `http: content type "text/html; charset=utf-8" instead of application/dns-message`,
+		"endless": "answer: the answer is not for this question",
+	} {
+		r := newResolver(t, u.roots, nil, "https://dns.example/"+path+"#127.0.0.70")
+		if _, _, err := lookup(t, r, "www.test"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want …%s…", path, err, want)
+		}
+	}
+}
+
+func TestCertificatesAreCheckedBeforeTheClockIsSet(t *testing.T) {
+	floor := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	unset := time.Date(1970, 1, 1, 0, 5, 0, 0, time.UTC)
+	for _, c := range []struct {
+		name   string
+		issued time.Time // valid for three months
+		now    time.Time
+		ok     bool
+	}{
+		{"clock set", floor.AddDate(0, -1, 0), floor.AddDate(0, 0, 1), true},
+		{"clock set, expired", floor.AddDate(0, -4, 0), floor.AddDate(0, 0, 1), false},
+		{"clock set, not yet valid", floor.AddDate(0, 1, 0), floor.AddDate(0, 0, 1), false},
+		{"clock unset", floor.AddDate(0, -1, 0), unset, true},
+		{"clock unset, expired when it was built", floor.AddDate(0, -4, 0), unset, false},
+		{"clock unset, issued after it was built", floor.AddDate(2, 0, 0), unset, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := newAuthority(t, c.issued)
+			pair, err := tls.X509KeyPair(a.cert, a.key)
+			must(t, err)
+			l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}})
+			must(t, err)
+			defer l.Close()
+			go func() {
+				if conn, err := l.Accept(); err == nil {
+					_ = conn.(*tls.Conn).Handshake()
+					_ = conn.Close()
+				}
+			}()
+			v := verifier{host: "dns.example", roots: a.roots, now: func() time.Time { return c.now }, floor: floor}
+			client, err := tls.Dial("tcp", l.Addr().String(), v.config())
+			if err == nil {
+				_ = client.Close()
+			}
+			if (err == nil) != c.ok {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestBuildFloorHasPassed(t *testing.T) {
+	floor := BuildFloor()
+	if floor.Year() < 2026 || floor.After(time.Now()) {
+		t.Errorf("floor %v", floor)
+	}
+}
+
+func TestMarkDialerMarksSocketsOfBothKinds(t *testing.T) {
+	needIsolation(t)
+	l, err := net.Listen("tcp", "127.0.0.80:53")
+	must(t, err)
+	defer l.Close()
+	for _, network := range []string{"tcp", "udp"} {
+		conn, err := MarkDialer(0x03000000).DialContext(context.Background(), network, "127.0.0.80:53")
+		must(t, err)
+		raw, err := conn.(syscall.Conn).SyscallConn()
+		must(t, err)
+		mark := 0
+		must(t, raw.Control(func(fd uintptr) { mark, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK) }))
+		if err != nil || mark != 0x03000000 {
+			t.Errorf("%s: mark %#x, %v", network, mark, err)
+		}
+		conn.Close()
+	}
+}
