@@ -56,6 +56,18 @@ func TestWrongUsageIsTold(t *testing.T) {
 		{"up --firewall pf", `firewall "pf": use nft, iptables or iptables-legacy`, false},
 		{"exec --name none client true", `no lab "none" is up`, false},
 		{"counts --name none", `no lab "none" is up`, false},
+		{"isp tls", `kind "tls": use one of dns-forge`, true},
+		{"isp tls-reset", "tls-reset needs NAME, such as: scripts/lab isp tls-reset okx.com", true},
+		{"isp loss okx.com", `percentage "okx.com": use a number such as 20`, true},
+		{"isp delay soon", `duration "soon": use one such as 150ms`, true},
+		{"isp service-status okx.com", `status "okx.com": put one of [403 429 451 500 503] last`, true},
+		{"isp dns-drop --server nobody", "use an address, or isp for the provider's resolver", true},
+		{"isp tcp-drop --port 0", `port "0": use 1 to 65535`, true},
+		{"isp wan-down --port 1", "unknown flag: --port", true},
+		{"isp list --name none", `no lab "none" is up`, false},
+		{"isp --name none clear", `no lab "none" is up`, false},
+		{"isp loss 5 --name none", `no lab "none" is up`, false},
+		{"up --dns mine", `dns "mine": use public or isp`, false},
 		{"status --name none", `no lab "none" is up`, false},
 	} {
 		_, err := execute(t, strings.Fields(c.args)...)
@@ -120,5 +132,41 @@ func TestLabCanBeLookedAt(t *testing.T) {
 	}
 	if out, _ := execute(t, "status"); out != "" {
 		t.Errorf("status after down --all: %s", out)
+	}
+}
+
+func TestInterferenceIsBegunListedAndCleared(t *testing.T) {
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
+	l := labtest.Up(t, lab.Options{Name: "isp-commands"})
+	isp := func(args string) string {
+		t.Helper()
+		out, err := execute(t, append([]string{"isp", "--name", l.Name()}, strings.Fields(args)...)...)
+		if err != nil {
+			t.Fatalf("isp %s: %v", args, err)
+		}
+		return out
+	}
+	for _, c := range []struct{ args, want string }{
+		{"list", ""},
+		{"dns-forge okx.com --server isp,22.8.8.8 --answer nxdomain --family 4", "i1  dns-forge okx.com family 4 servers [22.100.0.53 2d00:100::53 22.8.8.8] answer nxdomain\n"},
+		{"loss 12.5% 22.10.0.0/16 2d00:10::1 --direction out --protocol udp --port 7,443", "i2  loss 22.10.0.0/16 2d00:10::1/128 out udp ports [7 443] 12.5 %\n"},
+		{"service-status okx.com kraken.com 451", "s1  service-status okx.com kraken.com 451\n"},
+		{"wg-handshake --message response", "i3  wg-handshake response\n"},
+		{"delay 20ms www.okx.com", "i4  delay www.okx.com 20ms\n"},
+		{"clear i2 delay", ""},
+	} {
+		if got := isp(c.args); got != c.want {
+			t.Errorf("isp %s prints %q, want %q", c.args, got, c.want)
+		}
+	}
+	got := isp("list")
+	if strings.Count(got, "\n") != 3 || !strings.Contains(got, "i1  0 hits  dns-forge okx.com") || !strings.Contains(got, "s1  0 hits") {
+		t.Errorf("the list is %s", got)
+	}
+	if got := isp("list --json"); !strings.HasPrefix(got, `{"id":"i1","kind":"dns-forge","names":["okx.com"],"family":4,`) {
+		t.Errorf("as JSON it is %s", got)
+	}
+	if isp("clear"); isp("list") != "" {
+		t.Error("something goes on after clear")
 	}
 }
