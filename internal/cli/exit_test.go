@@ -130,7 +130,7 @@ func TestEveryCommandHasHelpWithAnExample(t *testing.T) {
 
 // documented are the commands of CONTRACT.md that this issue brings, with a
 // flag that each must take.
-const documented = `run:config run:socket run:state-dir run:bpf-dir run:log-level status:json why:json why:client
+const documented = `run:config run:socket run:state-dir run:bpf-dir run:list-dir run:log-level status:json why:json why:client
 	catalogue:json flows:json flows:follow events:json events:follow doctor:json doctor:config
 	add:to add:config add:socket remove:config tunnel/import:config tunnel/import:socket tunnel/list:config
 	lists:json lists:socket lists/update:json lists/update:socket
@@ -158,6 +158,7 @@ func TestDefaultsAreTheRoutersOwnFiles(t *testing.T) {
 	for flag, want := range map[string]string{
 		"config": "/etc/config/routerd", "socket": "/var/run/routerd.sock",
 		"state-dir": "/var/run/routerd", "bpf-dir": "/sys/fs/bpf/routerd",
+		"list-dir": "/etc/routerd/lists",
 	} {
 		if got := run.Flags().Lookup(flag).DefValue; got != want {
 			t.Errorf("--%s is %q by default, want %q", flag, got, want)

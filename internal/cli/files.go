@@ -14,6 +14,7 @@ type files struct {
 	state     string
 	bpf       string
 	tunnelDir string
+	listDir   string
 }
 
 // tunnelDir is where wg-quick files are kept.
@@ -26,6 +27,7 @@ func defaultFiles() files {
 		state:     owned.StateDir,
 		bpf:       owned.BPFDir,
 		tunnelDir: tunnelDir,
+		listDir:   owned.ListDir,
 	}
 }
 

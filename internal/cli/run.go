@@ -29,6 +29,7 @@ stays and goes on steering: ` + "`routerd cleanup`" + ` removes it.`,
 	a.configFlag(cmd)
 	a.socketFlag(cmd)
 	a.stateFlags(cmd)
+	cmd.Flags().StringVar(&a.files.listDir, "list-dir", a.files.listDir, "`DIR` of the lists' last good content; one for each daemon")
 	level := cmd.Flags().String("log-level", "info", "`LEVEL` until the settings are read: debug, info, warn or error")
 	cmd.RunE = a.action(func(ctx context.Context, _ []string) error {
 		o, err := a.daemonOptions(*level)
@@ -85,6 +86,7 @@ func (a *app) daemonOptions(level string) (daemon.Options, error) {
 		Socket:     a.files.socket,
 		StateDir:   a.files.state,
 		BPFDir:     a.files.bpf,
+		ListDir:    a.files.listDir,
 		Version:    release,
 		Log:        slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: lv})),
 		LogLevel:   lv,

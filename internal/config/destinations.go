@@ -86,7 +86,6 @@ func (r *reader) list(s *uci.Section) List {
 			r.section(s, "a list needs option "+name, "")
 		}
 	}
-	r.sectionNote(s, "lists are accepted, but not yet active in this version: nothing is fetched", "")
 	return l
 }
 

@@ -190,8 +190,6 @@ func TestParseNotesWhatIsNotYetActive(t *testing.T) {
 		`note: line 56, section exchanges, option tunnel, value "home": is a tunnel that is disabled`,
 		`note: line 62, section exchanges, option check, value "https://api.example.org/ping?x=1": ` + later + `no check runs`,
 		`note: line 68, section exchanges, option check_interval, value "120": ` + later + `no check runs`,
-		`note: line 74, section community: lists are accepted, but not yet active in this version: nothing is fetched`,
-		`note: line 80, section local: lists are accepted, but not yet active in this version: nothing is fetched`,
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)

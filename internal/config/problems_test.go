@@ -228,7 +228,7 @@ func TestParseNotesWhatMayNotBeMeant(t *testing.T) {
 		{"no main", tunnel, []string{`note: there is no section main: defaults count for all of it; add: config routerd 'main'`}},
 		{"nothing listed", head + dest, []string{`note: line 2, section a: matches nothing: it has no service, category, domain, address or file; add a rule, or disable the destination`}},
 		{"nothing listed and disabled", head + dest + "\toption enabled 0\n", nil},
-		{"nothing listed but a list", head + dest + "config list l\n\toption url file:///a\n\toption destination a\n", []string{`note: line 4, section l: lists are accepted, but not yet active in this version: nothing is fetched`}},
+		{"nothing listed but a list", head + dest + "config list l\n\toption url file:///a\n\toption destination a\n", nil},
 		{"no tunnel at all", head + "config destination a\n\tlist domain example.org\n", []string{`note: line 2, section a: policy is tunnel and no enabled tunnel is there to use: nothing is steered until the settings have a tunnel; add one with: routerd tunnel import NAME FILE`}},
 		{"no tunnel at all, direct", head + "config destination a\n\tlist domain example.org\n\toption fallback direct\n", []string{`note: line 2, section a: policy is tunnel and no enabled tunnel is there to use: nothing is steered until the settings have a tunnel; add one with: routerd tunnel import NAME FILE`}},
 		{"only disabled tunnels", head + tunnel + "\toption enabled 0\nconfig tunnel b\n\toption config /b\nconfig destination a\n\tlist domain example.org\n\tlist tunnel home\n", []string{

@@ -14,6 +14,7 @@ import (
 
 	"github.com/routerd/routerd/ebpf"
 	"github.com/routerd/routerd/internal/control"
+	"github.com/routerd/routerd/internal/lists"
 	"github.com/routerd/routerd/internal/tunnel"
 	"github.com/routerd/routerd/netcfg"
 )
@@ -25,6 +26,7 @@ type Options struct {
 	Socket     string
 	StateDir   string
 	BPFDir     string
+	ListDir    string // keeps the lists' last good content; on flash
 	Version    string
 	Log        *slog.Logger
 	LogLevel   *slog.LevelVar  // set from option log_level at every reload
@@ -55,6 +57,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer d.close()
+	ended := ctx
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	served := make(chan error, 1)
@@ -63,9 +66,12 @@ func Run(ctx context.Context, o Options) error {
 		served <- control.ServeOn(ctx, ln, d.handlers(), o.Log)
 	}()
 	if err = d.start(ctx); err == nil {
+		fetched := d.runLists(ctx)
 		err = d.loop(ctx, served)
+		stop()
+		<-fetched
 	}
-	if ctx.Err() != nil {
+	if ended.Err() != nil {
 		err = nil // what was under way was cut short
 	}
 	stop()
@@ -79,6 +85,7 @@ type daemon struct {
 	log     *slog.Logger
 	net     *netcfg.Net
 	tunnels *tunnel.Manager
+	lists   *lists.Manager
 	events  *control.EventLog
 	names   *names
 	started time.Time
@@ -118,13 +125,15 @@ func newDaemon(o Options) (*daemon, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for a firewall: %w", err)
 	}
-	return &daemon{
+	d := &daemon{
 		o: o, log: o.Log, net: n,
 		tunnels: tunnel.NewManager(o.Log, tunnel.ManagerOptions{StateDir: o.StateDir}),
 		events:  control.NewEventLog(time.Now), names: newNames(), started: time.Now(),
 		reloads: make(chan reloadRequest), learned: make(chan ebpf.Event, learnedMax),
 		limits: newLimiter(time.Now),
-	}, nil
+	}
+	d.lists = d.newLists()
+	return d, nil
 }
 
 // close lets go of everything; the kernel goes on.
@@ -142,12 +151,12 @@ func (d *daemon) start(ctx context.Context) error {
 		return fmt.Errorf("watch the network: %w", err)
 	}
 	d.changed = changed
-	s, problems, err := loadSettings(d.o.ConfigFile)
+	s, problems, err := d.loadFirst(d.o.ConfigFile)
 	if err == nil {
 		d.inFile = s
 		return d.begin(ctx, s)
 	}
-	s, _, goodErr := loadSettings(goodPath(d.o.StateDir))
+	s, _, goodErr := d.loadFirst(goodPath(d.o.StateDir))
 	if errors.Is(err, fs.ErrNotExist) && goodErr != nil {
 		return err // nothing to wait for: the wrong file was named
 	}
@@ -198,6 +207,8 @@ func (d *daemon) loop(ctx context.Context, served <-chan error) error {
 			d.learn(ctx, d.waiting(ev))
 		case <-d.changed:
 			d.networkChanged()
+		case <-d.lists.Changed():
+			d.warn("use changed lists", d.listsChanged(ctx))
 		case <-tick.C:
 			d.refreshTunnels(ctx)
 			d.catchUp(ctx)
@@ -225,7 +236,7 @@ func (d *daemon) loadAgain(ctx context.Context) {
 	if d.target != nil {
 		return
 	}
-	s, _, err := loadSettings(d.o.ConfigFile)
+	s, _, err := d.loadFirst(d.o.ConfigFile)
 	if err != nil {
 		return // it has been told
 	}

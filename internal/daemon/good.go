@@ -47,6 +47,9 @@ func removeState(dir string) error {
 			errs = append(errs, fmt.Errorf("remove copy of settings: %w", err))
 		}
 	}
+	if err := os.RemoveAll(filepath.Join(dir, listState)); err != nil {
+		errs = append(errs, fmt.Errorf("remove state of lists: %w", err))
+	}
 	_ = os.Remove(dir) // fails where something else is in it
 	return errors.Join(errs...)
 }

@@ -126,7 +126,7 @@ func newRouter(t *testing.T) *router {
 	r := &router{T: t, log: &lines{}}
 	r.o = Options{
 		ConfigFile: filepath.Join(dir, "routerd"), Socket: filepath.Join(dir, "sock"), StateDir: filepath.Join(dir, "state"),
-		BPFDir: filepath.Join(dir, "bpf", "routerd"), Version: "test", LogLevel: new(slog.LevelVar),
+		BPFDir: filepath.Join(dir, "bpf", "routerd"), ListDir: filepath.Join(dir, "lists"), Version: "test", LogLevel: new(slog.LevelVar),
 	}
 	r.o.Log = slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: r.o.LogLevel}))
 	t.Cleanup(func() {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/routerd/routerd/internal/catalogue"
 	"github.com/routerd/routerd/internal/config"
+	"github.com/routerd/routerd/internal/lists"
 	"github.com/routerd/routerd/internal/owned"
 	"github.com/routerd/routerd/internal/steer"
 	"github.com/routerd/routerd/internal/tunnel"
@@ -22,16 +23,28 @@ type settings struct {
 	problems []config.Problem
 	services *catalogue.Catalogue
 	files    map[string][]catalogue.Rule // only until the plan is made
+	lists    map[string][]catalogue.Rule // by destination; only until the plan is made
+	damaged  []string                    // lists whose kept rules cannot be read, and why
 	text     []byte                      // as it stands in the file
+}
+
+// listRules gives the rules of lists, as lists.Manager does.
+type listRules interface {
+	Rules(name string) ([]catalogue.Rule, error)
 }
 
 // loadSettings reads and checks all of it. With an error the settings cannot be
 // used; the problems say why in either case.
-func loadSettings(path string) (*settings, []config.Problem, error) {
+func loadSettings(path string, from listRules) (*settings, []config.Problem, error) {
 	text, err := readSettings(path)
 	if err != nil {
 		return nil, nil, err
 	}
+	return parseSettings(path, text, from)
+}
+
+// parseSettings is loadSettings for a text that has been read.
+func parseSettings(path string, text []byte, from listRules) (*settings, []config.Problem, error) {
 	env, err := config.DefaultEnv()
 	if err != nil {
 		return nil, nil, err
@@ -45,6 +58,7 @@ func loadSettings(path string) (*settings, []config.Problem, error) {
 		return nil, problems, fmt.Errorf("read catalogue: %w", err)
 	}
 	s := &settings{cfg: cfg, services: services, text: text, files: map[string][]catalogue.Rule{}}
+	s.readLists(from)
 	var errs []error
 	errs = append(errs, s.readFiles())
 	if s.specs, err = tunnelSpecs(cfg); err != nil {
@@ -56,7 +70,7 @@ func loadSettings(path string) (*settings, []config.Problem, error) {
 	if s.plan, err = steer.Compile(cfg, s); err != nil {
 		return nil, append(problems, config.Problem{Level: config.LevelError, Text: err.Error()}), err
 	}
-	s.problems, s.files = problems, nil
+	s.problems, s.files, s.lists = problems, nil, nil
 	return s, problems, nil
 }
 
@@ -89,6 +103,24 @@ func (s *settings) InCategory(c catalogue.Category) []catalogue.Service {
 
 // File implements steer.Source.
 func (s *settings) File(path string) []catalogue.Rule { return s.files[path] }
+
+// Lists implements steer.Source.
+func (s *settings) Lists(destination string) []catalogue.Rule { return s.lists[destination] }
+
+// readLists reads what is kept of the lists. One that was never fetched has no
+// rules yet.
+func (s *settings) readLists(from listRules) {
+	s.lists = map[string][]catalogue.Rule{}
+	for _, l := range s.cfg.Lists {
+		rules, err := from.Rules(l.Name)
+		switch {
+		case err == nil:
+			s.lists[l.Destination] = append(s.lists[l.Destination], rules...)
+		case !errors.Is(err, lists.ErrNoCopy) && !errors.Is(err, lists.ErrUnknown):
+			s.damaged = append(s.damaged, fmt.Sprintf("list %s: %v; it is fetched again", l.Name, err))
+		}
+	}
+}
 
 // readFiles reads the rules that destinations name by file. A line that is no
 // rule is skipped; config.Load has told of it.

@@ -36,6 +36,7 @@ func (d *daemon) handlers() control.Handlers {
 		Status: d.status, Why: d.why, Flows: d.flows, Events: d.events,
 		Catalogue: d.catalogue,
 		Reload:    d.requestReload,
+		Lists:     d.listStatus, UpdateList: d.updateList,
 	}
 }
 

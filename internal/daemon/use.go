@@ -26,7 +26,10 @@ type reloadAnswer struct {
 // reload reads the settings again. Where they are refused, or cannot be applied,
 // the old ones stay in force.
 func (d *daemon) reload(ctx context.Context) ([]config.Problem, error) {
-	s, problems, err := loadSettings(d.o.ConfigFile)
+	s, problems, err := loadSettings(d.o.ConfigFile, d.lists)
+	if err == nil {
+		err = s.unreadable()
+	}
 	if err != nil {
 		d.refuse(problems, err)
 		return problems, err
@@ -51,6 +54,7 @@ func (d *daemon) inForce(s *settings) {
 	if s == d.inFile {
 		d.set(func(v *view) { v.refused = nil })
 	}
+	d.lists.Set(s.cfg.Lists)
 	d.warn("keep a copy of the settings", saveGood(d.o.StateDir, s.text))
 	d.events.Add(control.Event{Kind: control.EventConfig, To: "applied", Reason: fmt.Sprintf(
 		"%d destinations, %d names, %d networks, %d tunnels",

@@ -99,7 +99,7 @@ func (q *question) name(name string) {
 	}
 	q.decide(chain, "rule "+q.out.Rule)
 	if len(q.out.Addresses) == 0 && q.out.Destination != "" {
-		q.out.Reason += "; nobody has looked it up yet, so no address is known"
+		q.out.Reason += "; no lookup of it was seen since routerd started, so none of its addresses is named here"
 	}
 }
 

@@ -43,6 +43,7 @@ func TestUpdateFetchesSortsAndKeeps(t *testing.T) {
 		Name: "a", URL: "https://lists.example/l/a", Destination: "exchanges", Format: "v2fly", Rules: 4, Duplicates: 1, Skipped: 1,
 		Unsupported: map[string]int{"keyword": 1}, Updated: w.now, Checked: w.now, NextTry: w.now.Add(time.Hour),
 		Problems: []string{`line 7: rule "com": a single word would be the whole top-level domain; write at least two parts, like example.com`},
+		Sum:      "f3ac46ab93f9066fccc97d77d535a0587040a3b9d4d38aa10c433528ceebff7d", // printf of the rules in a line each | sha256sum
 	}
 	if s := w.status("a"); !reflect.DeepEqual(s, want) {
 		t.Errorf("status %+v\nwant %+v", s, want)

@@ -2,6 +2,8 @@ package lists
 
 import (
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,7 +74,7 @@ func (m *Manager) load(l config.List) *entry {
 			e.copyPath, e.meta = path, head
 			break
 		}
-		if !os.IsNotExist(err) {
+		if !errors.Is(err, fs.ErrNotExist) {
 			m.opts.Log.Warn("copy of a list cannot be used", "list", l.Name, "error", err)
 		}
 	}

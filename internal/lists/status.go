@@ -21,6 +21,7 @@ type Status struct {
 	Checked     time.Time      // when a fetch last succeeded; zero: not since the router's start
 	Error       string         // of the last fetch; "": it succeeded, or there was none yet
 	NextTry     time.Time
+	Sum         string // SHA-256 of the rules in force, in hexadecimal
 	Fetching    bool
 }
 
@@ -39,7 +40,7 @@ func (m *Manager) Status() []Status {
 		}
 		if e.copyPath != "" {
 			s.Rules, s.Duplicates, s.Skipped, s.Updated = e.meta.Rules, e.meta.Duplicates, e.meta.Skipped, e.meta.Updated
-			s.Unsupported, s.Problems = maps.Clone(e.meta.Unsupported), slices.Clone(e.meta.Problems)
+			s.Unsupported, s.Problems, s.Sum = maps.Clone(e.meta.Unsupported), slices.Clone(e.meta.Problems), e.meta.Sum
 		}
 		if e.copyPath != "" && !e.meta.of(e.list) && s.Error == "" {
 			s.Error = "the rules in force are still those of the source that stood in the settings before"

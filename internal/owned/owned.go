@@ -64,6 +64,8 @@ const (
 	ConfigFile = "/etc/config/routerd"
 	// TunnelDir is where `routerd tunnel import` puts wg-quick files.
 	TunnelDir = "/etc/routerd"
+	// ListDir keeps the last good content of lists.
+	ListDir = TunnelDir + "/lists"
 	// ResolverPort is the UDP and TCP port of our own resolver on every local
 	// address. Queries for listed names are turned to it in the kernel; it is not
 	// 53, so that dnsmasq keeps its place.

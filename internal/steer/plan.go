@@ -107,6 +107,8 @@ type Source interface {
 	InCategory(catalogue.Category) []catalogue.Service
 	// File is the rules of a `list file`, read beforehand.
 	File(path string) []catalogue.Rule
+	// Lists is the rules of the lists that name a destination, read beforehand.
+	Lists(destination string) []catalogue.Rule
 }
 
 // Compile makes the plan of settings.
@@ -168,7 +170,7 @@ func (b *builder) destination(c *config.Config, d *config.Destination, src Sourc
 }
 
 // Rules lists everything a destination lists, in the order in which it is
-// written: own rules, services, categories, files.
+// written: own rules, services, categories, files, lists.
 func Rules(d *config.Destination, src Source) []catalogue.Rule {
 	rules := slices.Clone(d.Rules)
 	for _, id := range d.Services {
@@ -184,7 +186,7 @@ func Rules(d *config.Destination, src Source) []catalogue.Rule {
 	for _, f := range d.Files {
 		rules = append(rules, src.File(f)...)
 	}
-	return rules
+	return append(rules, src.Lists(d.Name)...)
 }
 
 // add notes that a destination lists a rule; false where it does already.

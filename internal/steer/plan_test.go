@@ -114,6 +114,7 @@ func TestRulesKeepsTheOrderInWhichTheyAreWritten(t *testing.T) {
 		services:   map[string][]catalogue.Rule{"s": rules(t, "s.example"), "c": rules(t, "c.example")},
 		categories: map[catalogue.Category][]string{catalogue.CategoryPool: {"c"}},
 		files:      map[string][]catalogue.Rule{"/f": rules(t, "f.example")},
+		lists:      map[string][]catalogue.Rule{"a": rules(t, "l.example"), "b": rules(t, "other.example")},
 	}
 	d := dest(t, "a", "own.example")
 	d.Services, d.Categories, d.Files = []string{"s"}, []catalogue.Category{catalogue.CategoryPool}, []string{"/f"}
@@ -121,7 +122,7 @@ func TestRulesKeepsTheOrderInWhichTheyAreWritten(t *testing.T) {
 	for _, r := range Rules(&d, src) {
 		got = append(got, r.Name)
 	}
-	if diff := cmp.Diff([]string{"own.example", "s.example", "c.example", "f.example"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"own.example", "s.example", "c.example", "f.example", "l.example"}, got); diff != "" {
 		t.Errorf("order (-want +got):\n%s", diff)
 	}
 	if len(d.Rules) != 1 {

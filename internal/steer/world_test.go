@@ -14,6 +14,7 @@ type lists struct {
 	services   map[string][]catalogue.Rule
 	categories map[catalogue.Category][]string
 	files      map[string][]catalogue.Rule
+	lists      map[string][]catalogue.Rule // by destination
 }
 
 func (l lists) Service(id string) (catalogue.Service, bool) {
@@ -31,6 +32,8 @@ func (l lists) InCategory(c catalogue.Category) []catalogue.Service {
 }
 
 func (l lists) File(path string) []catalogue.Rule { return l.files[path] }
+
+func (l lists) Lists(destination string) []catalogue.Rule { return l.lists[destination] }
 
 // rules parses rules in the syntax of the settings, and a single word, which
 // those refuse, as a suffix.
