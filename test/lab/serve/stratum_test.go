@@ -195,3 +195,35 @@ func TestStratumSaysWhereItCannotListen(t *testing.T) {
 		t.Error("it listens on an address of nobody")
 	}
 }
+
+func TestStratumAnswersWhatItsStatusFilesSay(t *testing.T) {
+	dir := t.TempDir()
+	note := func(kind, name string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Join(dir, kind), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, kind, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	address := startStratum(t, serve.StratumOptions{Statuses: dir})
+	const subscribe = `{"id":1,"method":"mining.subscribe","params":[]}`
+	c := dial(t, address)
+	talk(t, c, bufio.NewReader(c), subscribe, `"error":null`)
+	note("451", "pool.example")
+	note("reject", "127.0.0.1")
+	for host, want := range map[string]string{
+		"Pool.example": "HTTP/1.1 451 Unavailable For Legal Reasons", "other.example": "HTTP/1.1 200 OK", "../451/pool.example": "HTTP/1.1 200 OK",
+	} {
+		c = dial(t, address)
+		if _, err := fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", host); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := bufio.NewReader(c).ReadString('\n'); err != nil || !strings.HasPrefix(got, want) {
+			t.Errorf("%s answers %q, %v", host, got, err)
+		}
+	}
+	c = dial(t, address)
+	talk(t, c, bufio.NewReader(c), subscribe, "Not allowed in your region")
+}
