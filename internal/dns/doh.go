@@ -34,12 +34,17 @@ func newDoH(o opener, config *tls.Config) *dohExchanger {
 	d := &dohExchanger{url: o.upstream.url(), conns: map[*heardConn]struct{}{}}
 	d.transport = &http.Transport{
 		DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			// The transport goes on dialing when the question has been given up.
+			ctx, cancel := context.WithTimeout(ctx, dialTime)
+			defer cancel()
 			watched := o
 			watched.dial = d.watch(o.dial)
 			return watched.openTLS(ctx, config)
 		},
 		ForceAttemptHTTP2: true, DisableCompression: true,
-		IdleConnTimeout: time.Minute, MaxIdleConns: 2, MaxResponseHeaderBytes: 16 << 10,
+		// Without the bound, a burst of questions would make a connection each while
+		// the first one is being made: more handshakes than a small router bears.
+		IdleConnTimeout: time.Minute, MaxIdleConns: 2, MaxConnsPerHost: 1, MaxResponseHeaderBytes: 16 << 10,
 	}
 	return d
 }

@@ -3,6 +3,7 @@ package dns
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -301,6 +302,33 @@ func TestTheAddressThatWasAskedIsKnown(t *testing.T) {
 			want := netip.MustParseAddrPort(target)
 			if len(locals) != 2 || locals[0] != want || locals[1] != want {
 				t.Errorf("asked at %v", locals)
+			}
+		})
+	}
+}
+
+func TestBurstOfQuestionsMakesFewConnections(t *testing.T) {
+	u := startUnbound(t)
+	for _, text := range []string{"https://127.0.0.53/dns-query", "tls://127.0.0.53", "tcp://127.0.0.53"} {
+		t.Run(text, func(t *testing.T) {
+			var conns atomic.Int32
+			r := newResolver(t, u.roots, func(o *Options) {
+				o.Dial = func(ctx context.Context, p Path, network, address string) (net.Conn, error) {
+					conns.Add(1)
+					return localDial(ctx, p, network, address)
+				}
+			}, text)
+			var all sync.WaitGroup
+			for i := range 300 {
+				all.Go(func() {
+					if _, _, err := lookup(t, r, fmt.Sprintf("none%d.test", i)); err != nil {
+						t.Errorf("%d: %v", i, err)
+					}
+				})
+			}
+			all.Wait()
+			if conns.Load() > 8 {
+				t.Errorf("%d connections", conns.Load())
 			}
 		})
 	}

@@ -2,6 +2,7 @@ package dns
 
 import (
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -38,11 +39,12 @@ func newPeer(t testing.TB, address string, answer func(*peer.Msg) *peer.Msg) *pe
 	must(t, err)
 	stream, err := net.Listen("tcp", address)
 	must(t, err)
+	var ended sync.WaitGroup
 	servers := []*peer.Server{{PacketConn: packets, Handler: handler}, {Listener: stream, Handler: handler}}
 	for _, s := range servers {
 		started := make(chan struct{})
 		s.NotifyStartedFunc = func() { close(started) }
-		go func() { _ = s.ActivateAndServe() }()
+		ended.Go(func() { _ = s.ActivateAndServe() })
 		<-started
 	}
 	stopped := false
@@ -50,6 +52,7 @@ func newPeer(t testing.TB, address string, answer func(*peer.Msg) *peer.Msg) *pe
 		if !stopped {
 			stopped = true
 			_, _ = servers[0].Shutdown(), servers[1].Shutdown()
+			ended.Wait() // the sockets are closed by then
 		}
 	}
 	t.Cleanup(p.stop)
