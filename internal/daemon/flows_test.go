@@ -275,7 +275,7 @@ func TestWhyTellsOfLookupsAndRules(t *testing.T) {
 		{"5.5.5.9", lanClient, "other", "rule 5.5.5.0/24", "rule"},
 		{numbered(9).String(), "", "direct", "no lookup of a listed name gave it", ""},
 		{"unlisted.example", "", "direct", "no rule lists this name", ""},
-		{"new.example.org", "", "other", "nobody has looked it up yet", ""},
+		{"new.example.org", "", "other", "no lookup of it was seen", ""},
 	}
 	for _, tt := range tests {
 		why, err := r.client().Why(context.Background(), tt.query, tt.client)
