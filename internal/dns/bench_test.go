@@ -52,7 +52,8 @@ func playServer() int {
 
 // BenchmarkCachedQueries measures, with dnsperf and each server on one core
 // alone, how many queries a second dnsmasq and this server answer from their
-// caches, in turns, and reports both and the ratio.
+// caches, in turns, and reports both and the ratio. Only an idle machine gives a
+// true ratio: beside other work the process with more threads gets more.
 func BenchmarkCachedQueries(b *testing.B) {
 	needIsolation(b)
 	for _, program := range []string{"dnsperf", "dnsmasq", "taskset"} {

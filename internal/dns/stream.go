@@ -222,7 +222,13 @@ func (p *pipe) ask(ctx context.Context, query []byte) (msg, sent []byte, err err
 	case msg := <-answers:
 		return msg, sent, nil
 	case <-p.done:
-		return nil, nil, &layerError{LayerConnect, p.err}
+		// The answer may have come just before the end.
+		select {
+		case msg := <-answers:
+			return msg, sent, nil
+		default:
+			return nil, nil, &layerError{LayerConnect, p.err}
+		}
 	case <-ctx.Done():
 		p.forget(id)
 		return nil, nil, &layerError{LayerTimeout, context.Cause(ctx)}
