@@ -179,10 +179,11 @@ func TestUDPQueriesThatAreNotListedAreRelayedOctetByOctet(t *testing.T) {
 	must(t, err)
 	defer server.Close()
 	query := oddQuery(t, "OtHer.example.")
+	sent := bytes.Clone(query)
 	go func() {
 		buf := make([]byte, 4096)
 		n, from, err := server.ReadFrom(buf)
-		if err != nil || !bytes.Equal(buf[:n], query) {
+		if err != nil || !bytes.Equal(buf[:n], sent) {
 			return
 		}
 		forged := bytes.Clone(buf[:n])
