@@ -203,10 +203,15 @@ func (m *Manager) runs(pid int) bool {
 	if err != nil {
 		return false
 	}
-	// pid (name) state …; Z and X are processes that their parent did not reap.
+	// pid (name) state …; Z and X are processes that their parent did not reap,
+	// and first threads that ended before the others, which hold the sockets.
 	after := stat[bytes.LastIndexByte(stat, ')')+1:]
 	state := bytes.TrimSpace(after)
-	return len(state) > 0 && state[0] != 'Z' && state[0] != 'X'
+	if len(state) == 0 || state[0] != 'Z' && state[0] != 'X' {
+		return len(state) > 0
+	}
+	threads, err := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/task")
+	return err == nil && len(threads) > 1
 }
 
 // patienceTicks is how many looks a process gets before the next signal.
