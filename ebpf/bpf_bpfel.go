@@ -118,6 +118,20 @@ type bpfRdGrantKey struct {
 	Client uint64
 }
 
+type bpfRdHello struct {
+	_      structs.HostLayout
+	Client bpfRdAddr
+	Server bpfRdAddr
+	Seq    uint32
+	State  uint32
+	Skip   uint32
+	Left   uint32
+	Carry  uint32
+	Port   uint16
+	Pad    uint16
+	Tail   [528]uint8
+}
+
 type bpfRdKnown struct {
 	_       structs.HostLayout
 	Rule    uint64
@@ -176,7 +190,11 @@ const (
 	bpfRdStatRD_STAT_UNANSWERED  bpfRdStat = 14
 	bpfRdStatRD_STAT_UNTURNED    bpfRdStat = 15
 	bpfRdStatRD_STAT_STREAMS     bpfRdStat = 16
-	bpfRdStatRD_STAT_MAX         bpfRdStat = 17
+	bpfRdStatRD_STAT_BYPASS      bpfRdStat = 17
+	bpfRdStatRD_STAT_DOH         bpfRdStat = 18
+	bpfRdStatRD_STAT_HELLOS      bpfRdStat = 19
+	bpfRdStatRD_STAT_TLS         bpfRdStat = 20
+	bpfRdStatRD_STAT_MAX         bpfRdStat = 21
 )
 
 type bpfRdTarget struct {
@@ -186,6 +204,14 @@ type bpfRdTarget struct {
 	Flags uint8
 	Bit   uint8
 	Pad   uint16
+}
+
+type bpfRdToldKey struct {
+	_      structs.HostLayout
+	Client uint64
+	Server bpfRdAddr
+	Kind   uint32
+	Pad    uint32
 }
 
 type bpfScratch struct {
@@ -271,6 +297,17 @@ type bpfScratch struct {
 		Listed  uint32
 		Others  uint32
 	}
+	H struct {
+		_       structs.HostLayout
+		Pos     uint32
+		Stop    uint32
+		Left    uint32
+		State   uint32
+		Off     uint32
+		Name    uint32
+		NameLen uint32
+	}
+	_   [4]byte
 	Key struct {
 		_      structs.HostLayout
 		Pad    uint32
@@ -295,11 +332,13 @@ const (
 	bpfMapClientNetworks    = "client_networks"
 	bpfMapConfig            = "config"
 	bpfMapCounters          = "counters"
+	bpfMapDoh               = "doh"
 	bpfMapEvents            = "events"
 	bpfMapExempt            = "exempt"
 	bpfMapFlows             = "flows"
 	bpfMapFragments         = "fragments"
 	bpfMapGrants            = "grants"
+	bpfMapHellos            = "hellos"
 	bpfMapNetworks          = "networks"
 	bpfMapNumbers           = "numbers"
 	bpfMapQueries           = "queries"
@@ -311,20 +350,25 @@ const (
 	bpfMapStats             = "stats"
 	bpfMapStreams           = "streams"
 	bpfMapTargets           = "targets"
+	bpfMapTold              = "told"
 	bpfProgRouterdAddresses = "routerd_addresses"
 	bpfProgRouterdAnswer    = "routerd_answer"
 	bpfProgRouterdBack      = "routerd_back"
+	bpfProgRouterdBypass    = "routerd_bypass"
 	bpfProgRouterdGuard     = "routerd_guard"
 	bpfProgRouterdGuardIp   = "routerd_guard_ip"
+	bpfProgRouterdHello     = "routerd_hello"
 	bpfProgRouterdHints     = "routerd_hints"
 	bpfProgRouterdLearn     = "routerd_learn"
 	bpfProgRouterdLearnIp   = "routerd_learn_ip"
 	bpfProgRouterdMatch     = "routerd_match"
+	bpfProgRouterdNamed     = "routerd_named"
 	bpfProgRouterdQuery     = "routerd_query"
 	bpfProgRouterdRecords   = "routerd_records"
 	bpfProgRouterdSteer     = "routerd_steer"
 	bpfProgRouterdSteerIp   = "routerd_steer_ip"
 	bpfProgRouterdStream    = "routerd_stream"
+	bpfProgRouterdWalk      = "routerd_walk"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -372,17 +416,21 @@ type bpfProgramSpecs struct {
 	RouterdAddresses *ebpf.ProgramSpec `ebpf:"routerd_addresses"`
 	RouterdAnswer    *ebpf.ProgramSpec `ebpf:"routerd_answer"`
 	RouterdBack      *ebpf.ProgramSpec `ebpf:"routerd_back"`
+	RouterdBypass    *ebpf.ProgramSpec `ebpf:"routerd_bypass"`
 	RouterdGuard     *ebpf.ProgramSpec `ebpf:"routerd_guard"`
 	RouterdGuardIp   *ebpf.ProgramSpec `ebpf:"routerd_guard_ip"`
+	RouterdHello     *ebpf.ProgramSpec `ebpf:"routerd_hello"`
 	RouterdHints     *ebpf.ProgramSpec `ebpf:"routerd_hints"`
 	RouterdLearn     *ebpf.ProgramSpec `ebpf:"routerd_learn"`
 	RouterdLearnIp   *ebpf.ProgramSpec `ebpf:"routerd_learn_ip"`
 	RouterdMatch     *ebpf.ProgramSpec `ebpf:"routerd_match"`
+	RouterdNamed     *ebpf.ProgramSpec `ebpf:"routerd_named"`
 	RouterdQuery     *ebpf.ProgramSpec `ebpf:"routerd_query"`
 	RouterdRecords   *ebpf.ProgramSpec `ebpf:"routerd_records"`
 	RouterdSteer     *ebpf.ProgramSpec `ebpf:"routerd_steer"`
 	RouterdSteerIp   *ebpf.ProgramSpec `ebpf:"routerd_steer_ip"`
 	RouterdStream    *ebpf.ProgramSpec `ebpf:"routerd_stream"`
+	RouterdWalk      *ebpf.ProgramSpec `ebpf:"routerd_walk"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -394,11 +442,13 @@ type bpfMapSpecs struct {
 	ClientNetworks *ebpf.MapSpec `ebpf:"client_networks"`
 	Config         *ebpf.MapSpec `ebpf:"config"`
 	Counters       *ebpf.MapSpec `ebpf:"counters"`
+	Doh            *ebpf.MapSpec `ebpf:"doh"`
 	Events         *ebpf.MapSpec `ebpf:"events"`
 	Exempt         *ebpf.MapSpec `ebpf:"exempt"`
 	Flows          *ebpf.MapSpec `ebpf:"flows"`
 	Fragments      *ebpf.MapSpec `ebpf:"fragments"`
 	Grants         *ebpf.MapSpec `ebpf:"grants"`
+	Hellos         *ebpf.MapSpec `ebpf:"hellos"`
 	Networks       *ebpf.MapSpec `ebpf:"networks"`
 	Numbers        *ebpf.MapSpec `ebpf:"numbers"`
 	Queries        *ebpf.MapSpec `ebpf:"queries"`
@@ -410,6 +460,7 @@ type bpfMapSpecs struct {
 	Stats          *ebpf.MapSpec `ebpf:"stats"`
 	Streams        *ebpf.MapSpec `ebpf:"streams"`
 	Targets        *ebpf.MapSpec `ebpf:"targets"`
+	Told           *ebpf.MapSpec `ebpf:"told"`
 }
 
 // bpfVariableSpecs contains global variables before they are loaded into the kernel.
@@ -443,11 +494,13 @@ type bpfMaps struct {
 	ClientNetworks *ebpf.Map `ebpf:"client_networks"`
 	Config         *ebpf.Map `ebpf:"config"`
 	Counters       *ebpf.Map `ebpf:"counters"`
+	Doh            *ebpf.Map `ebpf:"doh"`
 	Events         *ebpf.Map `ebpf:"events"`
 	Exempt         *ebpf.Map `ebpf:"exempt"`
 	Flows          *ebpf.Map `ebpf:"flows"`
 	Fragments      *ebpf.Map `ebpf:"fragments"`
 	Grants         *ebpf.Map `ebpf:"grants"`
+	Hellos         *ebpf.Map `ebpf:"hellos"`
 	Networks       *ebpf.Map `ebpf:"networks"`
 	Numbers        *ebpf.Map `ebpf:"numbers"`
 	Queries        *ebpf.Map `ebpf:"queries"`
@@ -459,6 +512,7 @@ type bpfMaps struct {
 	Stats          *ebpf.Map `ebpf:"stats"`
 	Streams        *ebpf.Map `ebpf:"streams"`
 	Targets        *ebpf.Map `ebpf:"targets"`
+	Told           *ebpf.Map `ebpf:"told"`
 }
 
 func (m *bpfMaps) Close() error {
@@ -468,11 +522,13 @@ func (m *bpfMaps) Close() error {
 		m.ClientNetworks,
 		m.Config,
 		m.Counters,
+		m.Doh,
 		m.Events,
 		m.Exempt,
 		m.Flows,
 		m.Fragments,
 		m.Grants,
+		m.Hellos,
 		m.Networks,
 		m.Numbers,
 		m.Queries,
@@ -484,6 +540,7 @@ func (m *bpfMaps) Close() error {
 		m.Stats,
 		m.Streams,
 		m.Targets,
+		m.Told,
 	)
 }
 
@@ -500,17 +557,21 @@ type bpfPrograms struct {
 	RouterdAddresses *ebpf.Program `ebpf:"routerd_addresses"`
 	RouterdAnswer    *ebpf.Program `ebpf:"routerd_answer"`
 	RouterdBack      *ebpf.Program `ebpf:"routerd_back"`
+	RouterdBypass    *ebpf.Program `ebpf:"routerd_bypass"`
 	RouterdGuard     *ebpf.Program `ebpf:"routerd_guard"`
 	RouterdGuardIp   *ebpf.Program `ebpf:"routerd_guard_ip"`
+	RouterdHello     *ebpf.Program `ebpf:"routerd_hello"`
 	RouterdHints     *ebpf.Program `ebpf:"routerd_hints"`
 	RouterdLearn     *ebpf.Program `ebpf:"routerd_learn"`
 	RouterdLearnIp   *ebpf.Program `ebpf:"routerd_learn_ip"`
 	RouterdMatch     *ebpf.Program `ebpf:"routerd_match"`
+	RouterdNamed     *ebpf.Program `ebpf:"routerd_named"`
 	RouterdQuery     *ebpf.Program `ebpf:"routerd_query"`
 	RouterdRecords   *ebpf.Program `ebpf:"routerd_records"`
 	RouterdSteer     *ebpf.Program `ebpf:"routerd_steer"`
 	RouterdSteerIp   *ebpf.Program `ebpf:"routerd_steer_ip"`
 	RouterdStream    *ebpf.Program `ebpf:"routerd_stream"`
+	RouterdWalk      *ebpf.Program `ebpf:"routerd_walk"`
 }
 
 func (p *bpfPrograms) Close() error {
@@ -518,17 +579,21 @@ func (p *bpfPrograms) Close() error {
 		p.RouterdAddresses,
 		p.RouterdAnswer,
 		p.RouterdBack,
+		p.RouterdBypass,
 		p.RouterdGuard,
 		p.RouterdGuardIp,
+		p.RouterdHello,
 		p.RouterdHints,
 		p.RouterdLearn,
 		p.RouterdLearnIp,
 		p.RouterdMatch,
+		p.RouterdNamed,
 		p.RouterdQuery,
 		p.RouterdRecords,
 		p.RouterdSteer,
 		p.RouterdSteerIp,
 		p.RouterdStream,
+		p.RouterdWalk,
 	)
 }
 

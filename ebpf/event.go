@@ -19,9 +19,13 @@ const (
 	EventLearned  EventKind = 1 // addresses are known now
 	EventFull     EventKind = 2 // there was no room for them all
 	EventUnparsed EventKind = 3 // the answer could not be read whole
+	EventTLS      EventKind = 4 // an address is known by the name in a TLS hello
+	EventDoT      EventKind = 5 // a client asks a resolver over TLS; told once an hour for each two
+	EventDoH      EventKind = 6 // or over HTTPS; told likewise
 )
 
-// Event is one DNS answer of a listed name.
+// Event is one DNS answer of a listed name, or a listed name in a TLS hello; or
+// it names a client and, as its only address, a resolver past the router's.
 type Event struct {
 	Kind     EventKind
 	Client   Client
@@ -38,8 +42,11 @@ type Event struct {
 }
 
 func (e Event) origin() Origin {
-	if e.Verified {
+	switch {
+	case e.Verified:
 		return OriginResolver
+	case e.Kind == EventTLS:
+		return OriginTLS
 	}
 	return OriginDNS
 }

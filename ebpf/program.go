@@ -71,6 +71,7 @@ func stagePrograms() []string {
 	return []string{
 		bpfProgRouterdAnswer, bpfProgRouterdMatch, bpfProgRouterdRecords, bpfProgRouterdHints, bpfProgRouterdAddresses,
 		bpfProgRouterdQuery, bpfProgRouterdStream, bpfProgRouterdBack,
+		bpfProgRouterdBypass, bpfProgRouterdHello, bpfProgRouterdWalk, bpfProgRouterdNamed,
 	}
 }
 

@@ -39,6 +39,15 @@ func (d *DataPlane) setResolver(list []ResolverAddress) (flags uint32, port uint
 	return flags, port, sync(d.maps[bpfMapResolver], want, "resolver's addresses")
 }
 
+// setDoH makes the map of known resolvers over HTTPS hold exactly list.
+func (d *DataPlane) setDoH(list []netip.Prefix) error {
+	want := make(map[bpfRdPrefix]uint32, len(list))
+	for _, p := range list {
+		want[prefix(p)] = 1
+	}
+	return sync(d.maps[bpfMapDoh], want, "resolvers over HTTPS")
+}
+
 // optional is an address, or zeros.
 func optional(a netip.Addr) bpfRdAddr {
 	if !a.IsValid() {

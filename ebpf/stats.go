@@ -27,6 +27,10 @@ type Stats struct {
 	Unanswered uint64 // queries of listed names for which no resolver was there
 	Unturned   uint64 // queries of listed names dropped: they could not be turned
 	Streams    uint64 // TCP connections turned to the resolver
+	Bypass     uint64 // packets of DNS over TLS or QUIC refused
+	DoH        uint64 // connections to known resolvers over HTTPS
+	Hellos     uint64 // server names read in TLS hellos
+	TLS        uint64 // of those, listed ones whose connection was ended
 }
 
 // Stats reads the counters, summed over the processors.
@@ -41,7 +45,8 @@ func (d *DataPlane) Stats() (Stats, error) {
 		bpfRdStatRD_STAT_RESET: &s.Reset, bpfRdStatRD_STAT_GUARDED: &s.Guarded,
 		bpfRdStatRD_STAT_LOST_EVENTS: &s.LostEvents, bpfRdStatRD_STAT_QUERIES: &s.Queries,
 		bpfRdStatRD_STAT_UNANSWERED: &s.Unanswered, bpfRdStatRD_STAT_UNTURNED: &s.Unturned,
-		bpfRdStatRD_STAT_STREAMS: &s.Streams,
+		bpfRdStatRD_STAT_STREAMS: &s.Streams, bpfRdStatRD_STAT_BYPASS: &s.Bypass, bpfRdStatRD_STAT_DOH: &s.DoH,
+		bpfRdStatRD_STAT_HELLOS: &s.Hellos, bpfRdStatRD_STAT_TLS: &s.TLS,
 	}
 	for key, field := range fields {
 		var perCPU []uint64

@@ -79,6 +79,14 @@ type Tables struct {
 	// An entry for lo turns the router's own queries too, for which programs
 	// must be attached to lo. None: nothing is turned.
 	Resolver []ResolverAddress
+	// LocalDNS refuses clients' DNS over TLS and QUIC at once, and tells of their
+	// connections to the resolvers over HTTPS in DoH.
+	LocalDNS bool
+	DoH      []netip.Prefix
+	// TLSNames reads the server name of connections to port 443 whose address is
+	// not known: for a listed one the address becomes known to the client, and the
+	// connection is ended.
+	TLSNames bool
 }
 
 // SetTables makes the maps say what t says. Each step leaves a state in which a
@@ -114,8 +122,12 @@ func (d *DataPlane) SetTables(t *Tables) error {
 	if err != nil {
 		return err
 	}
+	if err := d.setDoH(t.DoH); err != nil {
+		return err
+	}
 	return d.setConfig(func(c *bpfRdConfig) {
-		c.Flags = flag(networks > 0, flagNetworks) | flag(t.TrackDirect, flagTrackDirect) | flag(t.Own, flagOwn) | resolving
+		c.Flags = flag(networks > 0, flagNetworks) | flag(t.TrackDirect, flagTrackDirect) | flag(t.Own, flagOwn) |
+			resolving | flag(t.LocalDNS, flagLocalDNS) | flag(t.TLSNames, flagTLS)
 		c.ResolverPort = port
 		c.Wan = [4]uint32{}
 		for i := 0; i < len(t.WAN) && i < len(c.Wan); i++ {
@@ -131,6 +143,8 @@ const (
 	flagOwn         = 1 << 2
 	flagResolve     = 1 << 3
 	flagResolveOwn  = 1 << 4
+	flagLocalDNS    = 1 << 5
+	flagTLS         = 1 << 6
 )
 
 func flag(on bool, bit uint32) uint32 {

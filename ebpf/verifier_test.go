@@ -24,6 +24,7 @@ var programs = map[string]bool{
 	bpfProgRouterdAnswer: true, bpfProgRouterdMatch: true, bpfProgRouterdRecords: true,
 	bpfProgRouterdHints: true, bpfProgRouterdAddresses: true,
 	bpfProgRouterdQuery: true, bpfProgRouterdStream: true, bpfProgRouterdBack: true,
+	bpfProgRouterdBypass: true, bpfProgRouterdHello: true, bpfProgRouterdWalk: true, bpfProgRouterdNamed: true,
 	bpfProgRouterdGuard: true, bpfProgRouterdGuardIp: false,
 }
 

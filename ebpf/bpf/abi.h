@@ -45,6 +45,8 @@ enum rd_config_flags {
 	RD_F_OWN = 1 << 2,	    /* the router's own connections are steered */
 	RD_F_RESOLVE = 1 << 3,	    /* clients' queries for listed names are turned to the resolver */
 	RD_F_RESOLVE_OWN = 1 << 4,  /* and those of the router itself */
+	RD_F_LOCAL_DNS = 1 << 5,    /* DNS over TLS is refused, over HTTPS told */
+	RD_F_TLS = 1 << 6,	    /* server names are read in TLS hellos */
 };
 
 struct rd_config {
@@ -196,6 +198,30 @@ struct rd_asked {
 	__u32 seen;
 };
 
+/* What events told lately. */
+struct rd_told_key {
+	__u64 client;
+	struct rd_addr server;
+	__u32 kind; /* enum rd_event_kind */
+	__u32 pad;
+};
+
+/* A TLS hello of which a part is still to come. */
+#define RD_HELLO_TAIL 264
+
+struct rd_hello {
+	struct rd_addr client;
+	struct rd_addr server;
+	__u32 seq;   /* of the next part; TCP */
+	__u32 state; /* of the walk (hello.h); 0: there is none */
+	__u32 skip;  /* octets of the next part that do not matter */
+	__u32 left;  /* octets of the hello behind them, or from the tail on */
+	__u32 carry; /* octets of tail that are used, the last ones of its first half */
+	__u16 port;  /* the client's */
+	__u16 pad;
+	__u8 tail[2 * RD_HELLO_TAIL]; /* one half is what the verifier needs */
+};
+
 struct rd_count_key {
 	__u16 dest;
 	__u8 path;
@@ -225,6 +251,10 @@ enum rd_stat {
 	RD_STAT_UNANSWERED,   /* queries of listed names for which no resolver was there */
 	RD_STAT_UNTURNED,     /* queries of listed names dropped: they could not be turned */
 	RD_STAT_STREAMS,      /* TCP connections turned to the resolver */
+	RD_STAT_BYPASS,	      /* packets of DNS over TLS or QUIC refused */
+	RD_STAT_DOH,	      /* connections to known resolvers over HTTPS */
+	RD_STAT_HELLOS,	      /* server names read in TLS hellos */
+	RD_STAT_TLS,	      /* of those, listed ones whose connection was ended */
 	RD_STAT_MAX,
 };
 
@@ -232,6 +262,9 @@ enum rd_event_kind {
 	RD_EV_LEARNED = 1,
 	RD_EV_FULL = 2,
 	RD_EV_UNPARSED = 3,
+	RD_EV_TLS = 4, /* addr is known by the name in a hello */
+	RD_EV_DOT = 5, /* addr is a server that a client asks over TLS */
+	RD_EV_DOH = 6, /* or over HTTPS */
 };
 
 struct rd_event {
@@ -265,6 +298,8 @@ RD_SIZE(struct rd_frag_key, 40);
 RD_SIZE(struct rd_resolver, 32);
 RD_SIZE(struct rd_query_key, 24);
 RD_SIZE(struct rd_asked, 32);
+RD_SIZE(struct rd_told_key, 32);
+RD_SIZE(struct rd_hello, 56 + 2 * RD_HELLO_TAIL);
 RD_SIZE(struct rd_count_key, 4);
 RD_SIZE(struct rd_event, 32 + 256 + 16 * RD_RECORDS_MAX);
 

@@ -171,7 +171,8 @@ static __always_inline void records_begin(struct scratch *s)
 	forget();
 }
 
-/* Third stage: is the name listed. Queries come here too. */
+/* Third stage: is the name listed. Those of queries and of TLS hellos
+ * come here too. */
 static __always_inline int learn_match(struct __sk_buff *skb)
 {
 	struct scratch *s = scratch_get();
@@ -188,6 +189,11 @@ static __always_inline int learn_match(struct __sk_buff *skb)
 	if (s->a.looking == LOOK_QUERY) {
 		bpf_tail_call(skb, &stages, STAGE_QUERY);
 		return TC_ACT_SHOT; /* as above */
+	}
+	if (s->a.looking == LOOK_HELLO) {
+		if (s->a.target)
+			bpf_tail_call(skb, &stages, STAGE_NAMED);
+		return s->q.verdict;
 	}
 	if (!s->a.target)
 		return pass(skb, s);

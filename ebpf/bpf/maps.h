@@ -148,6 +148,34 @@ struct {
 	__type(value, struct rd_asked);
 } streams SEC(".maps");
 
+/* Known resolvers over HTTPS. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 4096);
+	__type(key, struct rd_prefix);
+	__type(value, __u32);
+} doh SEC(".maps");
+
+/* When it was told last. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 512);
+	__type(key, struct rd_told_key);
+	__type(value, __u32);
+} told SEC(".maps");
+
+/* Hellos in parts, by the low bits of the client's port: one that is lost to
+ * another is looked at when the client connects again. */
+#define HELLOS 64
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, HELLOS);
+	__type(key, __u32);
+	__type(value, struct rd_hello);
+} hellos SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
 	__uint(max_entries, 2048);
@@ -181,6 +209,10 @@ enum stage {
 	STAGE_QUERY,
 	STAGE_STREAM,
 	STAGE_BACK,
+	STAGE_BYPASS,
+	STAGE_HELLO,
+	STAGE_WALK,
+	STAGE_NAMED,
 	STAGE_MAX,
 };
 

@@ -264,9 +264,7 @@ static __always_inline int stream_begin(struct __sk_buff *skb, struct scratch *s
 
 static __always_inline int asked_same(const struct rd_asked *a, const struct rd_asked *b)
 {
-	const __u32 *x = (const __u32 *)&a->server, *y = (const __u32 *)&b->server;
-
-	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2] && x[3] == y[3] && a->port == b->port;
+	return addr_same(&a->server, &b->server) && a->port == b->port;
 }
 
 /*

@@ -12,6 +12,8 @@
  *   guard  egress of a WAN device    nothing marked leaves here
  *   query, stream   by tail call from steer, learn (on lo) and guard: what is
  *                   turned to the resolver
+ *   bypass          by tail call from steer: DNS past the router
+ *   hello, walk, named   by tail call from steer: server names in TLS
  */
 #include "back.h"
 #include "guard.h"
@@ -131,6 +133,30 @@ SEC("tc")
 int routerd_back(struct __sk_buff *skb)
 {
 	return back_stage(skb);
+}
+
+SEC("tc")
+int routerd_bypass(struct __sk_buff *skb)
+{
+	return bypass_stage(skb);
+}
+
+SEC("tc")
+int routerd_hello(struct __sk_buff *skb)
+{
+	return hello_stage(skb);
+}
+
+SEC("tc")
+int routerd_walk(struct __sk_buff *skb)
+{
+	return walk_stage(skb);
+}
+
+SEC("tc")
+int routerd_named(struct __sk_buff *skb)
+{
+	return named_stage(skb);
 }
 
 SEC("tc")

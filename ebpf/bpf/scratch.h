@@ -89,6 +89,7 @@ struct answer {
 enum looking {
 	LOOK_ANSWER,
 	LOOK_QUERY,
+	LOOK_HELLO,
 };
 
 enum query_at {
@@ -109,6 +110,15 @@ struct query {
 	__u32 listed, others; /* messages of the skb */
 };
 
+/* The walk through a TLS hello. */
+struct hello {
+	__u32 pos, stop; /* in msg */
+	__u32 left;	 /* octets from pos that the hello says it has */
+	__u32 state;
+	__u32 off; /* in the skb, of what was loaded */
+	__u32 name, name_len;
+};
+
 struct scratch {
 	struct packet p;
 	struct choice c;
@@ -117,6 +127,7 @@ struct scratch {
 	struct rd_frag_key frag_key;
 	struct answer a;
 	struct query q;
+	struct hello h;
 	struct learn_key key;
 	struct rd_known known;
 	__u16 svcb[SVCB_MAX]; /* offsets of SVCB records' types */
@@ -153,6 +164,13 @@ static __always_inline void addr_copy(void *to, const void *from)
 	t[1] = f[1];
 	t[2] = f[2];
 	t[3] = f[3];
+}
+
+static __always_inline int addr_same(const void *a, const void *b)
+{
+	const __u32 *x = a, *y = b;
+
+	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2] && x[3] == y[3];
 }
 
 #endif

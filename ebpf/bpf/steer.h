@@ -13,44 +13,16 @@
 #ifndef RD_STEER_H
 #define RD_STEER_H
 
-#include "choose.h"
-#include "packet.h"
+#include "bypass.h"
+#include "hello.h"
 #include "query.h"
 #include "reset.h"
+#include "watch.h"
 
 /* Flows of protocols that have no SYN count as over, in ticks since the last
  * packet: what a NAT gives them, and how long one that was ended is refused. */
 #define FLOW_IDLE 120
 #define FLOW_REFUSED 8
-
-/*
- * Whether a packet to an address that is not listed may concern us all the same,
- * by its port. Every such packet pays for this: shapes that are common are read
- * in place, and what cannot be read so may concern us.
- */
-static __always_inline int watched(struct __sk_buff *skb, int eth, const struct rd_config *cfg)
-{
-	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	__u32 off = eth ? ETH_HLEN : 0;
-	__u16 type = skb->protocol;
-	__u8 *ip = data + off;
-
-	if (!(cfg->flags & RD_F_RESOLVE))
-		return 0;
-	if (eth && data + ETH_HLEN <= end)
-		type = *(__u16 *)(data + ETH_HLEN - 2);
-	if (type == bpf_htons(ETH_P_IP) && data + off + 24 <= end && ip[0] == 0x45) {
-		if (ip[9] != IPPROTO_UDP && ip[9] != IPPROTO_TCP)
-			return 0;
-		return ip[22] == 0 && ip[23] == DNS_PORT;
-	}
-	if (type == bpf_htons(ETH_P_IPV6) && data + off + 44 <= end) {
-		if (ip[6] != IPPROTO_UDP && ip[6] != IPPROTO_TCP)
-			return ext_header(ip[6]);
-		return ip[42] == 0 && ip[43] == DNS_PORT;
-	}
-	return 1;
-}
 
 static __always_inline void flow_key(struct scratch *s, int rx)
 {
@@ -218,11 +190,23 @@ static __always_inline int steer_hit(struct __sk_buff *skb, int eth, const struc
 static __always_inline int steer_special(struct __sk_buff *skb, int eth,
 					 const struct rd_config *cfg, struct scratch *s, int verdict)
 {
-	if (verdict != TC_ACT_UNSPEC || s->p.dport != DNS_PORT || !(cfg->flags & RD_F_RESOLVE))
+	const struct packet *p = &s->p;
+
+	if (verdict != TC_ACT_UNSPEC)
 		return verdict;
-	if (s->p.proto == IPPROTO_UDP)
-		return query_begin(skb, s, AT_LAN, eth, verdict);
-	return stream_begin(skb, s, verdict);
+	s->q.eth = eth;
+	s->q.verdict = verdict;
+	if (p->dport == DNS_PORT && cfg->flags & RD_F_RESOLVE) {
+		if (p->proto == IPPROTO_UDP)
+			return query_begin(skb, s, AT_LAN, eth, verdict);
+		return stream_begin(skb, s, verdict);
+	}
+	forget();
+	if (cfg->flags & RD_F_LOCAL_DNS && bypass_concerns(skb, p))
+		bpf_tail_call(skb, &stages, STAGE_BYPASS);
+	else if (cfg->flags & RD_F_TLS && !s->c.dest && hello_concerns(skb, p))
+		bpf_tail_call(skb, &stages, STAGE_HELLO);
+	return verdict;
 }
 
 static __always_inline int steer_packet(struct __sk_buff *skb, int eth)
@@ -245,6 +229,7 @@ static __always_inline int steer_packet(struct __sk_buff *skb, int eth)
 		return hit ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 	addr_copy(&s->c.client_addr, &s->p.src);
 	s->c.client = client_id(skb, eth, 6);
+	s->c.dest = 0;
 	if (hit) {
 		now = now_ticks();
 		addr_copy(&s->c.server, &s->p.dst);
