@@ -26,20 +26,15 @@ const (
 // iptables over nftables that drops what it does not know, because a rule of
 // another table cannot let through what iptables drops. Else it is what works.
 func detect(nft *nftFirewall, cmds iptablesCommands) (Firewall, error) {
-	chains, listErr := listChains()
-	others, drops := false, false
-	for _, c := range chains {
-		if c.table == fw4Table {
-			return NFTables, nil
-		}
-		others = others || c.table != owned.NFTable
-		drops = drops || c.drops && c.family == unix.NFPROTO_IPV4 && c.table == tableFilter && c.name == "FORWARD"
+	chains, probeErr := listChains()
+	inTable := func(name string) func(rawChain) bool { return func(c rawChain) bool { return c.table == name } }
+	if slices.ContainsFunc(chains, inTable(fw4Table)) {
+		return NFTables, nil
 	}
 	iptables := cmds.present()
-	if iptables && (drops || !others && legacyTable(IPv4, tableFilter)) {
+	if iptables && iptablesInUse(chains) {
 		return IPTables, nil
 	}
-	probeErr := listErr
 	if probeErr == nil {
 		probeErr = nft.probe()
 	}
@@ -51,6 +46,19 @@ func detect(nft *nftFirewall, cmds iptablesCommands) (Firewall, error) {
 	}
 	return "", fmt.Errorf("neither nftables nor iptables can be used: %w; install "+
 		"kmod-nft-core, kmod-nft-fib and kmod-nft-nat, or iptables", probeErr)
+}
+
+// iptablesInUse says whether iptables decides what is forwarded: its chain drops,
+// or iptables-legacy has a filter table and nftables no table but ours.
+func iptablesInUse(chains []rawChain) bool {
+	others := false
+	for _, c := range chains {
+		if c.drops && c.family == unix.NFPROTO_IPV4 && c.table == tableFilter && c.name == "FORWARD" {
+			return true
+		}
+		others = others || c.table != owned.NFTable
+	}
+	return !others && legacyTable(IPv4, tableFilter)
 }
 
 // present says whether the programs are installed.

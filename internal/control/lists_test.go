@@ -125,6 +125,7 @@ func TestUpdateListEndsWithItsCaller(t *testing.T) {
 	}}
 	socket := server(t, h, defaultLimits())
 	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
 	for _, err := range NewClient(socket).UpdateList(ctx, "") {
 		if err != nil {
 			t.Error(err)

@@ -105,9 +105,9 @@ type daemon struct {
 	down     map[string]bool
 	limits   *limiter
 
-	lastRoom, lastCatchUp time.Time
-	lost                  uint64        // events that were lost, of which catchUp knows
-	dropped               atomic.Uint64 // events that the reader could not pass on
+	lastRoom, lastCatchUp, lastExpire time.Time
+	lost                              uint64        // events that were lost, of which catchUp knows
+	dropped                           atomic.Uint64 // events that the reader could not pass on
 
 	// planeMu is held by handlers while they use dp, and by the loop while it
 	// closes it. The loop alone writes what it guards, and reads it without.
@@ -190,7 +190,7 @@ func (d *daemon) begin(ctx context.Context, s *settings) error {
 func (d *daemon) loop(ctx context.Context, served <-chan error) error {
 	tick := time.NewTicker(tickTime)
 	defer tick.Stop()
-	lastExpire := time.Now()
+	d.lastExpire = time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -210,15 +210,20 @@ func (d *daemon) loop(ctx context.Context, served <-chan error) error {
 		case <-d.lists.Changed():
 			d.warn("use changed lists", d.listsChanged(ctx))
 		case <-tick.C:
-			d.refreshTunnels(ctx)
-			d.catchUp(ctx)
-			if time.Since(lastExpire) > expireTime {
-				lastExpire = time.Now()
-				d.expire(ctx)
-				d.loadAgain(ctx)
-			}
+			d.turn(ctx)
 		}
 		d.applyIfDirty(ctx)
+	}
+}
+
+// turn does what is to be done every second, and the rest of it more rarely.
+func (d *daemon) turn(ctx context.Context) {
+	d.refreshTunnels(ctx)
+	d.catchUp(ctx)
+	if time.Since(d.lastExpire) > expireTime {
+		d.lastExpire = time.Now()
+		d.expire(ctx)
+		d.loadAgain(ctx)
 	}
 }
 

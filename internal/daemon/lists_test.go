@@ -45,66 +45,75 @@ func TestSettingsTakeTheRulesOfLists(t *testing.T) {
 	}
 }
 
-// TestListsAreFetchedAndUsed drives a list as a user does: settings, a file, the
-// commands of the control socket.
+// listed is a router whose settings have a list in a file.
+type listed struct {
+	*router
+	source string
+}
+
+func newListed(t *testing.T, text string) listed {
+	t.Helper()
+	l := listed{newRouter(t), filepath.Join(t.TempDir(), "source")}
+	l.write(text)
+	l.set("", exchanges+"config list 'community'\n\toption url 'file://"+l.source+"'\n\toption destination 'exchanges'\n")
+	l.start()
+	return l
+}
+
+func (l listed) write(text string) {
+	l.Helper()
+	need(l.T, os.WriteFile(l.source, []byte(text), 0o600))
+}
+
+// goes names the destination of a name, "" for none.
+func (l listed) goes(name string) string {
+	l.Helper()
+	why, err := l.client().Why(context.Background(), name, "")
+	need(l.T, err)
+	return why.Destination
+}
+
+// update fetches a list, or all, and gives the last that is told of it.
+func (l listed) update(name string) (last control.ListProgress, err error) {
+	for p, e := range l.client().UpdateList(context.Background(), name) {
+		last, err = p, errors.Join(err, e)
+	}
+	return last, err
+}
+
 func TestListsAreFetchedAndUsed(t *testing.T) {
 	if !isolated(t) {
 		return
 	}
-	r := newRouter(t)
-	source := filepath.Join(t.TempDir(), "source")
-	write := func(text string) {
-		t.Helper()
-		if err := os.WriteFile(source, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("listed.example\nnot a rule\n")
-	list := "config list 'community'\n\toption url 'file://" + source + "'\n\toption destination 'exchanges'\n"
-	r.set("", exchanges+list)
-	r.start()
-	goes := func(name string) string {
-		why, err := r.client().Why(context.Background(), name, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return why.Destination
-	}
-	r.wait("the list's names are steered", func() bool { return goes("www.listed.example") == "exchanges" })
-	all, err := r.client().Lists(context.Background())
-	if err != nil || len(all) != 1 || all[0].Rules != 1 || all[0].Skipped != 1 || len(all[0].Problems) != 1 {
-		t.Errorf("lists: %+v, %v", all, err)
-	}
+	l := newListed(t, "listed.example\nnot a rule\n")
+	l.wait("the list's names are steered", func() bool { return l.goes("www.listed.example") == "exchanges" })
+	all, err := l.client().Lists(context.Background())
+	need(t, err)
+	expect(t, len(all) == 1 && all[0].Rules == 1 && all[0].Skipped == 1 && len(all[0].Problems) == 1, "lists: %+v", all)
 
-	write("other.example\n")
-	update := func(name string) (last control.ListProgress, err error) {
-		for p, e := range r.client().UpdateList(context.Background(), name) {
-			last, err = p, errors.Join(err, e)
-		}
-		return last, err
-	}
-	last, err := update("")
-	if err != nil || last.State != control.ListDone || !last.Changed || last.Rules != 1 {
-		t.Errorf("update: %+v, %v", last, err)
-	}
-	r.wait("the list's new names are steered", func() bool {
-		return goes("other.example") == "exchanges" && goes("www.listed.example") == ""
+	l.write("other.example\n")
+	last, err := l.update("")
+	need(t, err)
+	expect(t, last.State == control.ListDone && last.Changed && last.Rules == 1, "update: %+v", last)
+	l.wait("the list's new names are steered", func() bool {
+		return l.goes("other.example") == "exchanges" && l.goes("www.listed.example") == ""
 	})
-	if _, err := update("nobody"); err == nil {
-		t.Error("a list that is not there was updated")
-	}
+	_, err = l.update("nobody")
+	expect(t, err != nil, "a list that is not there was updated")
+}
 
-	r.halt()
-	if err := os.Remove(source); err != nil {
-		t.Fatal(err)
+func TestListsOutliveTheirSourceAndTheDaemon(t *testing.T) {
+	if !isolated(t) {
+		return
 	}
-	r.start()
-	if got := goes("other.example"); got != "exchanges" {
-		t.Errorf("after a restart with no source: destination %q", got)
-	}
-	write("")
-	last, _ = update("community")
-	if last.State != control.ListFailed || goes("other.example") != "exchanges" {
-		t.Errorf("a list with nothing in it: %+v, other.example goes to %q", last, goes("other.example"))
-	}
+	l := newListed(t, "listed.example\n")
+	l.wait("the list's names are steered", func() bool { return l.goes("www.listed.example") == "exchanges" })
+	l.halt()
+	need(t, os.Remove(l.source))
+	l.start()
+	expect(t, l.goes("listed.example") == "exchanges", "after a restart with no source the list's names are not steered")
+	l.write("")
+	last, _ := l.update("community")
+	expect(t, last.State == control.ListFailed, "a list with nothing in it: %+v", last)
+	expect(t, l.goes("listed.example") == "exchanges", "after a list with nothing in it the last good one is not used")
 }

@@ -46,6 +46,8 @@ func (s source) Service(id string) (catalogue.Service, bool) {
 	return catalogue.Service{}, false
 }
 
+func (s source) Lists(string) []catalogue.Rule { return nil }
+
 func (s source) InCategory(c catalogue.Category) []catalogue.Service {
 	return slices.DeleteFunc(slices.Clone(s.Services()), func(x catalogue.Service) bool { return x.Category != c })
 }
