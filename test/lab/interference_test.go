@@ -91,9 +91,9 @@ const (
 
 // visit opens a page with curl from client over one family. It gives curl's exit
 // status, and the page with its head.
-func visit(t *testing.T, l *lab.Lab, family int, seconds, url string) (int, string) {
+func visit(t *testing.T, l *lab.Lab, family int, seconds, url string, options ...string) (int, string) {
 	t.Helper()
-	out, err := l.Run(t.Context(), lab.Client, "curl", "-sSi", fmt.Sprintf("-%d", family), "--http1.1", "--max-time", seconds, url)
+	out, err := l.Run(t.Context(), lab.Client, "curl", append(options, "-sSi", fmt.Sprintf("-%d", family), "--http1.1", "--max-time", seconds, url)...)
 	var failed *exec.ExitError
 	if errors.As(err, &failed) {
 		return failed.ExitCode(), string(out) + err.Error()
