@@ -223,7 +223,8 @@ func (f *iptFirewall) ownFamily(fam iptFamily, id uint16, add, remove []netip.Ad
 	return nil
 }
 
-// devices names the devices that the guard's rules mention.
+// devices names the devices that the guard's rules mention, and lo where the
+// resolver is.
 func (f *iptFirewall) devices() ([]string, error) {
 	var out []string
 	for _, fam := range f.families {
@@ -234,8 +235,13 @@ func (f *iptFirewall) devices() ([]string, error) {
 			}
 			return nil, err
 		}
+		for _, rule := range have[chainIPTInput] {
+			if strings.Contains(rule, "--dport ") {
+				out = append(out, loopback)
+			}
+		}
 		for _, rule := range have[chainIPTGuard] {
-			if dev := ruleDevice(rule); dev != "" && dev != "lo" {
+			if dev := ruleDevice(rule); dev != "" && dev != loopback {
 				out = append(out, dev)
 			}
 		}

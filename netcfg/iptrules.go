@@ -211,7 +211,7 @@ func iptInput(d Desired, f Family) []string {
 			out = append(out, fmt.Sprintf("-i %s ! -p %s -m conntrack --ctstate NEW -j DROP", p.Device, icmp))
 		}
 	}
-	return out
+	return append(out, iptResolver(d)...)
 }
 
 func iptMasquerade(d Desired) []string {

@@ -34,6 +34,10 @@ type Desired struct {
 	// IPv6 is false when option ipv6 is off: then nothing of family IPv6 is
 	// made, and marked IPv6 packets still do not leave by the WAN.
 	IPv6 bool
+	// ResolverPort is the UDP and TCP port of our own resolver: it is reached
+	// from the LAN's devices, whatever the firewall's zones say, and from lo, and
+	// from nowhere else. 0: there is none.
+	ResolverPort uint16
 }
 
 // Path is one path's rule (fwmark Mark(Index)/Mask lookup Table(Index)) and

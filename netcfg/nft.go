@@ -15,10 +15,12 @@ import (
 	"github.com/routerd/routerd/internal/owned"
 )
 
-// fw4's table (family inet) and its chain for forwarded packets.
+// fw4's table (family inet) and its chains for forwarded packets and for those to
+// the router itself.
 const (
 	fw4Table   = "fw4"
 	fw4Forward = "forward"
+	fw4Input   = "input"
 )
 
 // nftFirewall is the firewall on nftables.
@@ -33,13 +35,12 @@ type nftFirewall struct {
 
 // nftHave is the part of the kernel's state that we compare with.
 type nftHave struct {
-	table    bool
-	chains   map[string]rawChain
-	rules    map[string][]rawRule
-	sets     map[string]ownSet
-	fw4      bool
-	fw4Rules []rawRule
-	foreign  []rawChain // other base chains on forward that drop by policy
+	table   bool
+	chains  map[string]rawChain
+	rules   map[string][]rawRule
+	sets    map[string]ownSet
+	fw4     map[string][]rawRule // the rules of those of its chains that are there
+	foreign []rawChain           // other base chains on forward that drop by policy
 }
 
 // commitTries bounds how often a batch is made anew because somebody changed
@@ -85,7 +86,7 @@ func (f *nftFirewall) plan(d Desired, links linkTable) (*nftBatch, error) {
 	if err != nil {
 		return nil, err
 	}
-	forward, err := forwardRules(d)
+	heads, err := fw4Heads(d)
 	if err != nil {
 		return nil, err
 	}
@@ -97,8 +98,10 @@ func (f *nftFirewall) plan(d Desired, links linkTable) (*nftBatch, error) {
 	if err := b.ruleset(have, rules, ownSets(d)); err != nil {
 		return nil, err
 	}
-	if have.fw4 {
-		b.fw4(have.fw4Rules, forward)
+	for _, h := range heads {
+		if rules, ok := have.fw4[h.chain]; ok {
+			b.fw4(h.chain, rules, h.rules)
+		}
 	}
 	for _, c := range have.foreign {
 		b.warnings = append(b.warnings, fmt.Sprintf(
@@ -135,7 +138,9 @@ func (f *nftFirewall) remember(d Desired) {
 
 // readNFT lists what is ours and what concerns us.
 func readNFT(conn *nftables.Conn) (*nftHave, error) {
-	h := &nftHave{chains: map[string]rawChain{}, rules: map[string][]rawRule{}, sets: map[string]ownSet{}}
+	h := &nftHave{
+		chains: map[string]rawChain{}, rules: map[string][]rawRule{}, sets: map[string]ownSet{}, fw4: map[string][]rawRule{},
+	}
 	tables, err := conn.ListTablesOfFamily(nftables.TableFamilyINet)
 	if err != nil {
 		return nil, fmt.Errorf("list nftables tables: %w", err)
@@ -164,8 +169,8 @@ func (h *nftHave) sort(c rawChain) {
 	switch {
 	case c.is(owned.NFTable):
 		h.chains[c.name] = c
-	case c.is(fw4Table) && c.name == fw4Forward:
-		h.fw4 = true
+	case c.is(fw4Table) && (c.name == fw4Forward || c.name == fw4Input):
+		h.fw4[c.name] = nil
 	case c.drops && c.hook == int(*nftables.ChainHookForward) && isIPFamily(c.family):
 		h.foreign = append(h.foreign, c)
 	}
@@ -177,12 +182,12 @@ func (c rawChain) is(table string) bool {
 }
 
 func (h *nftHave) readRules() error {
-	if h.fw4 {
-		rules, err := listRules(fw4Table, fw4Forward)
+	for chain := range h.fw4 {
+		rules, err := listRules(fw4Table, chain)
 		if err != nil {
 			return err
 		}
-		h.fw4Rules = rules
+		h.fw4[chain] = rules
 	}
 	if !h.table {
 		return nil
@@ -303,15 +308,19 @@ func (f *nftFirewall) commitElements(set ownSet, add, remove []ipRange) error {
 }
 
 // devices names the devices that rules of ours mention, which is how a device
-// that somebody else owns is found again with no stored state.
+// that somebody else owns is found again with no stored state. lo is among them
+// where the resolver is.
 func (f *nftFirewall) devices() ([]string, error) {
-	rules, err := listRules(owned.NFTable, chainPaths)
+	rules, err := listRules(owned.NFTable, "")
 	if err != nil {
 		return nil, err
 	}
 	var out []string
 	for _, r := range rules {
 		name, _ := splitComment(r.comment)
+		if r.chain == chainInput && strings.HasPrefix(name, resolverRule) {
+			out = append(out, loopback)
+		}
 		if _, dev, ok := strings.Cut(name, ": leaves by "); ok {
 			out = append(out, dev)
 		}

@@ -261,9 +261,9 @@ func (b *nftBatch) elements(w ownSet, old []ipRange) error {
 	return nil
 }
 
-// fw4 puts our rules at the head of fw4's forward chain. When they are not
+// fw4 puts our rules at the head of a chain of fw4's. When they are not
 // exactly there, as after a reload of fw4, they are all made anew.
-func (b *nftBatch) fw4(have []rawRule, want []nftRule) {
+func (b *nftBatch) fw4(chain string, have []rawRule, want []nftRule) {
 	var ours []rawRule
 	inPlace := true
 	for i, r := range have {
@@ -282,10 +282,10 @@ func (b *nftBatch) fw4(have []rawRule, want []nftRule) {
 	table := &nftables.Table{Family: nftables.TableFamilyINet, Name: fw4Table}
 	for _, w := range slices.Backward(want) {
 		b.conn.InsertRule(&nftables.Rule{
-			Table: table, Chain: &nftables.Chain{Name: fw4Forward, Table: table},
+			Table: table, Chain: &nftables.Chain{Name: chain, Table: table},
 			Exprs: w.exprs, UserData: userComment(w.comment()),
 		})
-		b.note("add rule %q to %s's chain %s", w.comment(), fw4Table, fw4Forward)
+		b.note("add rule %q to %s's chain %s", w.comment(), fw4Table, chain)
 	}
 }
 

@@ -100,6 +100,7 @@ func buildRules(d Desired, links linkTable) ([]nftRule, error) {
 			rs.device(d, p, links[p.Device].mtu)
 		}
 	}
+	rs.resolver(d)
 	rs.guard(d.Mask)
 	rs.own(d)
 	return rs.list, rs.err

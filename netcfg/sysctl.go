@@ -36,8 +36,8 @@ func writeSysctl(value string, parts ...string) error {
 
 // applySysctls loosens the reverse-path filter of every path's device where it
 // is strict: the answers come from addresses whose own route is the WAN's, and
-// strict filtering drops them. Devices that are a path's no longer get back
-// what devices get by default.
+// strict filtering drops them. With a resolver, lo accepts local sources. Devices
+// that are a path's no longer, and lo, get back what devices get by default.
 func applySysctls(d Desired, links linkTable, before []string) (report, error) {
 	var rep report
 	wanted := map[string]bool{}
@@ -47,6 +47,14 @@ func applySysctls(d Desired, links linkTable, before []string) (report, error) {
 		}
 		wanted[p.Device] = true
 		r, err := loosen(p.Device)
+		rep.merge(r)
+		if err != nil {
+			return rep, err
+		}
+	}
+	if d.ResolverPort != 0 {
+		wanted[loopback] = true
+		r, err := acceptLocal()
 		rep.merge(r)
 		if err != nil {
 			return rep, err
@@ -98,6 +106,14 @@ func restoreSysctls(devices []string) (report, error) {
 		return rep, fmt.Errorf("read rp_filter of default: %w", err)
 	}
 	for _, dev := range devices {
+		if dev == loopback {
+			r, err := refuseLocal()
+			rep.merge(r)
+			if err != nil {
+				return rep, err
+			}
+			continue
+		}
 		own, err := readSysctl("ipv4/conf", dev, "rp_filter")
 		if err != nil || own != rpLoose || own == def {
 			continue // gone, or not as we set it
