@@ -41,11 +41,15 @@ func lower(c byte) byte {
 // at the end. Octets that are no printable ASCII are written as \DDD.
 func textName(wire []byte) string {
 	var b strings.Builder
-	for len(wire) > 0 && wire[0] > 0 && int(wire[0]) < len(wire) {
+	for len(wire) > 0 {
+		n := int(wire[0])
+		if n == 0 || n >= len(wire) {
+			break
+		}
 		if b.Len() > 0 {
 			b.WriteByte('.')
 		}
-		for _, c := range wire[1 : 1+wire[0]] {
+		for _, c := range wire[1 : 1+n] {
 			switch {
 			case c > ' ' && c < 0x7f && c != '.' && c != '\\':
 				b.WriteByte(lower(c))
@@ -53,7 +57,7 @@ func textName(wire []byte) string {
 				fmt.Fprintf(&b, "\\%03d", c)
 			}
 		}
-		wire = wire[1+wire[0]:]
+		wire = wire[1+n:]
 	}
 	return b.String()
 }

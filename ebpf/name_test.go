@@ -53,6 +53,7 @@ func TestTextName(t *testing.T) {
 		{[]byte{0}, ""},
 		{nil, ""},
 		{[]byte{3, 'a'}, ""},
+		{append([]byte{255}, make([]byte, 255)...), strings.Repeat(`\000`, 255)}, // no label, but no fault either
 		{labels("a.b", "c\\d", "\x00\xff "), `a\046b.c\092d.\000\255\032`},
 	} {
 		if got := textName(c.wire); got != c.want {
