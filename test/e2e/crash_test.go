@@ -1,10 +1,12 @@
 package e2e_test
 
 import (
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/routerd/routerd/internal/control"
 	"github.com/routerd/routerd/test/lab"
 )
 
@@ -71,12 +73,12 @@ func (w *world) adopted(tunnels, port string, received uint64) {
 		w.Errorf("the flow of the pool is not shown: %+v", s)
 	}
 	server := address(w.T, "stratum.braiins.com", 4).String()
-	for _, f := range w.flows() {
-		if f.Path == "home" && f.Destination == "pools" && strings.HasPrefix(f.Target, server+":") {
-			return
-		}
+	ofPool := func(f control.Flow) bool {
+		return f.Path == "home" && f.Destination == "pools" && strings.HasPrefix(f.Target, server+":")
 	}
-	w.Errorf("flows do not show the session with the pool: %+v", w.flows())
+	if flows := w.flows(); !slices.ContainsFunc(flows, ofPool) {
+		w.Errorf("flows do not show the session with the pool: %+v", flows)
+	}
 }
 
 // session tells a device that was set up anew from one that was not: its port
