@@ -194,7 +194,8 @@ const (
 	bpfRdStatRD_STAT_DOH         bpfRdStat = 18
 	bpfRdStatRD_STAT_HELLOS      bpfRdStat = 19
 	bpfRdStatRD_STAT_TLS         bpfRdStat = 20
-	bpfRdStatRD_STAT_MAX         bpfRdStat = 21
+	bpfRdStatRD_STAT_SHARED      bpfRdStat = 21
+	bpfRdStatRD_STAT_MAX         bpfRdStat = 22
 )
 
 type bpfRdTarget struct {

@@ -22,6 +22,7 @@ const (
 	EventTLS      EventKind = 4 // an address is known by the name in a TLS hello
 	EventDoT      EventKind = 5 // a client asks a resolver over TLS; told once an hour for each two
 	EventDoH      EventKind = 6 // or over HTTPS; told likewise
+	EventShared   EventKind = 7 // known addresses are also those of an unlisted name; told once
 )
 
 // Event is one DNS answer of a listed name, or a listed name in a TLS hello; or

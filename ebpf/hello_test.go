@@ -230,11 +230,7 @@ func TestWhatAHelloTeachesCountsForItsClient(t *testing.T) {
 	if got := way(w.send(t, to(helloServer, hello))); got != reset {
 		t.Fatalf("way %d, want a reset", got)
 	}
-	ev := pending(t, events)
-	if len(ev) != 1 || ev[0].Kind != EventTLS || ev[0].Name != "www.open.example" || len(ev[0].Addrs) != 1 ||
-		ev[0].Addrs[0].String() != helloServer || ev[0].Client != ClientMAC(aliceMAC) {
-		t.Errorf("events %+v", ev)
-	}
+	diff(t, told(t, events), []string{"4 www.open.example [192.0.2.44] 02:00:00:00:00:0a"})
 	grants, err := w.Grants()
 	if err != nil || len(grants) != 1 || grants[0].Origin != OriginTLS {
 		t.Errorf("grants %+v, %v", grants, err)

@@ -286,18 +286,27 @@ func TestOneSocketAsksForListedAndUnlistedNamesInTurn(t *testing.T) {
 			}
 			m := query(name, dns.TypeA)
 			m.Id = uint16(i)
-			if err := c.SetDeadline(time.Now().Add(answerTimeout)); err != nil {
-				t.Fatal(err)
-			}
-			if err := c.WriteMsg(m); err != nil {
-				t.Fatal(err)
-			}
-			got, err := c.ReadMsg()
-			if err != nil || got.Id != m.Id || len(got.Answer) != 1 || got.Answer[0].(*dns.A).A.String() != want {
-				t.Fatalf("%s of %s: %v, %v; want %s", name, server, got, err, want)
+			if got := exchange(t, c, m); got != want {
+				t.Fatalf("%s of %s: %s, want %s", name, server, got, want)
 			}
 		}
 	}
+}
+
+// exchange asks on a connection and gives the address in the answer.
+func exchange(t testing.TB, c *dns.Conn, m *dns.Msg) string {
+	t.Helper()
+	if err := c.SetDeadline(time.Now().Add(answerTimeout)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.WriteMsg(m); err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.ReadMsg()
+	if err != nil || got.Id != m.Id || len(got.Answer) != 1 {
+		t.Fatalf("answer %v, %v", got, err)
+	}
+	return got.Answer[0].(*dns.A).A.String()
 }
 
 func TestTheResolverLearnsWhomTheClientAsked(t *testing.T) {

@@ -31,6 +31,7 @@ type Stats struct {
 	DoH        uint64 // connections to known resolvers over HTTPS
 	Hellos     uint64 // server names read in TLS hellos
 	TLS        uint64 // of those, listed ones whose connection was ended
+	Shared     uint64 // addresses found to be shared with unlisted names
 }
 
 // Stats reads the counters, summed over the processors.
@@ -47,6 +48,7 @@ func (d *DataPlane) Stats() (Stats, error) {
 		bpfRdStatRD_STAT_UNANSWERED: &s.Unanswered, bpfRdStatRD_STAT_UNTURNED: &s.Unturned,
 		bpfRdStatRD_STAT_STREAMS: &s.Streams, bpfRdStatRD_STAT_BYPASS: &s.Bypass, bpfRdStatRD_STAT_DOH: &s.DoH,
 		bpfRdStatRD_STAT_HELLOS: &s.Hellos, bpfRdStatRD_STAT_TLS: &s.TLS,
+		bpfRdStatRD_STAT_SHARED: &s.Shared,
 	}
 	for key, field := range fields {
 		var perCPU []uint64

@@ -87,6 +87,9 @@ type Tables struct {
 	// not known: for a listed one the address becomes known to the client, and the
 	// connection is ended.
 	TLSNames bool
+	// Shared marks learned addresses that answers of unlisted names give too: for
+	// them only what a client itself looked up counts.
+	Shared bool
 }
 
 // SetTables makes the maps say what t says. Each step leaves a state in which a
@@ -107,15 +110,8 @@ func (d *DataPlane) SetTables(t *Tables) error {
 	if err := d.setExempt(t.Exempt); err != nil {
 		return err
 	}
-	names, err := d.setNames(t.Names, targets)
+	networks, err := d.setRules(t, targets)
 	if err != nil {
-		return err
-	}
-	networks, err := d.setNetworks(t.Networks, targets)
-	if err != nil {
-		return err
-	}
-	if err := d.retarget(names); err != nil {
 		return err
 	}
 	resolving, port, err := d.setResolver(t.Resolver)
@@ -127,13 +123,27 @@ func (d *DataPlane) SetTables(t *Tables) error {
 	}
 	return d.setConfig(func(c *bpfRdConfig) {
 		c.Flags = flag(networks > 0, flagNetworks) | flag(t.TrackDirect, flagTrackDirect) | flag(t.Own, flagOwn) |
-			resolving | flag(t.LocalDNS, flagLocalDNS) | flag(t.TLSNames, flagTLS)
+			resolving | flag(t.LocalDNS, flagLocalDNS) | flag(t.TLSNames, flagTLS) | flag(t.Shared, flagShared)
 		c.ResolverPort = port
 		c.Wan = [4]uint32{}
 		for i := 0; i < len(t.WAN) && i < len(c.Wan); i++ {
 			c.Wan[i] = uint32(t.WAN[i])
 		}
 	})
+}
+
+// setRules makes the maps of names and networks say what t says, and brings what
+// was learned in line. It says how many networks there are.
+func (d *DataPlane) setRules(t *Tables, targets chains) (int, error) {
+	names, err := d.setNames(t.Names, targets)
+	if err != nil {
+		return 0, err
+	}
+	networks, err := d.setNetworks(t.Networks, targets)
+	if err != nil {
+		return 0, err
+	}
+	return networks, d.retarget(names)
 }
 
 // RD_F_* of bpf/abi.h.
@@ -145,6 +155,7 @@ const (
 	flagResolveOwn  = 1 << 4
 	flagLocalDNS    = 1 << 5
 	flagTLS         = 1 << 6
+	flagShared      = 1 << 7
 )
 
 func flag(on bool, bit uint32) uint32 {

@@ -47,6 +47,7 @@ enum rd_config_flags {
 	RD_F_RESOLVE_OWN = 1 << 4,  /* and those of the router itself */
 	RD_F_LOCAL_DNS = 1 << 5,    /* DNS over TLS is refused, over HTTPS told */
 	RD_F_TLS = 1 << 6,	    /* server names are read in TLS hellos */
+	RD_F_SHARED = 1 << 7,	    /* addresses of unlisted names are marked RD_K_SHARED */
 };
 
 struct rd_config {
@@ -255,6 +256,7 @@ enum rd_stat {
 	RD_STAT_DOH,	      /* connections to known resolvers over HTTPS */
 	RD_STAT_HELLOS,	      /* server names read in TLS hellos */
 	RD_STAT_TLS,	      /* of those, listed ones whose connection was ended */
+	RD_STAT_SHARED,	      /* addresses found to be shared with unlisted names */
 	RD_STAT_MAX,
 };
 
@@ -265,6 +267,7 @@ enum rd_event_kind {
 	RD_EV_TLS = 4, /* addr is known by the name in a hello */
 	RD_EV_DOT = 5, /* addr is a server that a client asks over TLS */
 	RD_EV_DOH = 6, /* or over HTTPS */
+	RD_EV_SHARED = 7, /* addr are also those of the name, which is not listed */
 };
 
 struct rd_event {

@@ -70,7 +70,7 @@ static __always_inline int withhold(struct __sk_buff *skb, struct scratch *s, __
 {
 	int shot;
 
-	if (!asks_addresses(s))
+	if (!asks_addresses(s) || !s->a.target)
 		return pass(skb, s);
 	shot = !!(matched_slot(s) & RD_SLOT_CLOSED);
 	stat_add(kind == RD_EV_FULL ? RD_STAT_FULL : RD_STAT_UNPARSED, 1);
@@ -176,6 +176,7 @@ static __always_inline void records_begin(struct scratch *s)
 static __always_inline int learn_match(struct __sk_buff *skb)
 {
 	struct scratch *s = scratch_get();
+	const struct rd_config *cfg;
 	enum walk walk;
 
 	if (!s)
@@ -195,12 +196,14 @@ static __always_inline int learn_match(struct __sk_buff *skb)
 			bpf_tail_call(skb, &stages, STAGE_NAMED);
 		return s->q.verdict;
 	}
-	if (!s->a.target)
+	cfg = config_get();
+	if (!s->a.target && !(cfg && cfg->flags & RD_F_SHARED))
 		return pass(skb, s);
-	stat_add(RD_STAT_MATCHED, 1);
+	if (s->a.target)
+		stat_add(RD_STAT_MATCHED, 1);
 	/* The client asks again over TCP. */
 	if (s->msg[2] & 2) {
-		stat_add(RD_STAT_TRUNCATED, 1);
+		stat_add(RD_STAT_TRUNCATED, !!s->a.target);
 		return pass(skb, s);
 	}
 	records_begin(s);
@@ -332,6 +335,31 @@ static __always_inline void learn_found(struct scratch *s)
 	stat_add(RD_STAT_REFUSED, s->a.refused);
 }
 
+/* Marks what is known of the addresses of an unlisted name, and leaves in the
+ * event what was not marked before. */
+static __always_inline void learn_shared(struct scratch *s)
+{
+	struct rd_known *known;
+	__u32 n;
+	int i;
+
+#pragma clang loop unroll(disable)
+	for (i = 0; i < RD_RECORDS_MAX; i++) {
+		forget();
+		if (i >= s->a.nfound)
+			break;
+		known = bpf_map_lookup_elem(&addresses, &s->event.addr[i]);
+		if (!known || known->flags & RD_K_SHARED)
+			continue;
+		known->flags |= RD_K_SHARED;
+		n = s->event.addresses;
+		addr_copy(&s->key.addr, &s->event.addr[i]);
+		addr_copy(&s->event.addr[n & (RD_RECORDS_MAX - 1)], &s->key.addr);
+		s->event.addresses = n + 1;
+	}
+	forget();
+}
+
 /* Last stage: make the addresses known. */
 static __always_inline int learn_addresses(struct __sk_buff *skb)
 {
@@ -339,6 +367,14 @@ static __always_inline int learn_addresses(struct __sk_buff *skb)
 
 	if (!s)
 		return TC_ACT_UNSPEC;
+	if (!s->a.target) {
+		learn_shared(s);
+		if (s->event.addresses) {
+			stat_add(RD_STAT_SHARED, s->event.addresses);
+			tell(skb, s, RD_EV_SHARED, 0);
+		}
+		return pass(skb, s);
+	}
 	learn_found(s);
 	if (s->a.no_room)
 		return withhold(skb, s, RD_EV_FULL);
