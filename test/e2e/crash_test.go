@@ -72,7 +72,13 @@ func (w *world) adopted(tunnels, port string, received uint64) {
 	if s := destination(w.status(), "pools"); s.Flows == 0 || s.Addresses == 0 || s.RxBytes == 0 {
 		w.Errorf("the flow of the pool is not shown: %+v", s)
 	}
-	server := address(w.T, "stratum.braiins.com", 4).String()
+	w.showsSession("stratum.braiins.com")
+}
+
+// showsSession fails unless flows show a connection with a pool.
+func (w *world) showsSession(name string) {
+	w.Helper()
+	server := address(w.T, name, 4).String()
 	ofPool := func(f control.Flow) bool {
 		return f.Path == "home" && f.Destination == "pools" && strings.HasPrefix(f.Target, server+":")
 	}
