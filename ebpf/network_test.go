@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	gosync "sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,7 +47,7 @@ const (
 // who was meant.
 type answering struct {
 	addr  string
-	asked func(client netip.AddrPort, m *dns.Msg, network string)
+	asked atomic.Pointer[func(client netip.AddrPort, m *dns.Msg, network string)]
 	stop  []func() error
 }
 
@@ -54,9 +55,9 @@ func (a *answering) ServeDNS(w dns.ResponseWriter, m *dns.Msg) {
 	out := new(dns.Msg)
 	out.SetReply(m)
 	network := w.RemoteAddr().Network()
-	if a.asked != nil {
+	if asked := a.asked.Load(); asked != nil {
 		client := netip.MustParseAddrPort(w.RemoteAddr().String())
-		a.asked(netip.AddrPortFrom(client.Addr().Unmap(), client.Port()), m, network)
+		(*asked)(netip.AddrPortFrom(client.Addr().Unmap(), client.Port()), m, network)
 	}
 	if m.Question[0].Qtype == dns.TypeA {
 		out.Answer = []dns.RR{record(m.Question[0].Name + " 300 IN A " + a.addr)}
@@ -313,7 +314,7 @@ func TestTheResolverLearnsWhomTheClientAsked(t *testing.T) {
 	n := newNetwork(t)
 	var mu gosync.Mutex
 	var meant []string
-	n.resolver.asked = func(client netip.AddrPort, m *dns.Msg, network string) {
+	asked := func(client netip.AddrPort, m *dns.Msg, network string) {
 		at, ok := n.OriginalServer(client, netip.AddrPort{})
 		if network == "udp" {
 			at, ok = n.OriginalUDP(client, netip.AddrPort{}, m.Id)
@@ -322,6 +323,7 @@ func TestTheResolverLearnsWhomTheClientAsked(t *testing.T) {
 		defer mu.Unlock()
 		meant = append(meant, fmt.Sprint(network, " ", at, " ", ok))
 	}
+	n.resolver.asked.Store(&asked)
 	for _, how := range []string{"+notcp", "+tcp"} {
 		for _, server := range []string{providers, providers6, lanRouter} {
 			kdig(t, n.client, how, "@"+server, "closed.example")
