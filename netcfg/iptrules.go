@@ -208,7 +208,8 @@ func iptInput(d Desired, f Family) []string {
 	var out []string
 	for _, p := range d.Paths {
 		if owned.IsDevice(p.Device) {
-			out = append(out, fmt.Sprintf("-i %s ! -p %s -m conntrack --ctstate NEW -j DROP", p.Device, icmp))
+			// Invalid: see device in nftrules.go.
+			out = append(out, fmt.Sprintf("-i %s ! -p %s -m conntrack --ctstate INVALID,NEW -j DROP", p.Device, icmp))
 		}
 	}
 	return append(out, iptResolver(d)...)

@@ -133,8 +133,10 @@ func (rs *nftRules) device(d Desired, p Path, mtu int) {
 	// accept; the other end of a tunnel begins no connection.
 	rs.add(chainForward, p.Name+": no connections inwards", iif(p.Device),
 		ctState(expr.CtStateBitNEW), drop())
+	// An answer to a connection that has been forgotten is no connection (invalid):
+	// the router's refusal of it, to a listed address, would leave by the WAN.
 	rs.add(chainInput, p.Name+": no connections inwards", iif(p.Device),
-		ctState(expr.CtStateBitNEW), notICMP(), drop())
+		ctState(expr.CtStateBitNEW|expr.CtStateBitINVALID), notICMP(), drop())
 }
 
 // Sizes of IP and TCP headers without options, and the least MTU that is worth
