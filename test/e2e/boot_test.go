@@ -38,10 +38,10 @@ func TestTunnelThatCannotComeUpAtBootLeaksNothing(t *testing.T) {
 		}
 	}
 	w.goes(lab.Client2, directly, plain)
-	w.tunnelBecomes(peerLost, "home", "down")
+	w.becomes(peerLost, "exchanges", "home", "down")
 	w.refused(lab.Client, name, "n01816.fresh.binance.com")
 	w.mend()
-	w.tunnelBecomes(peerBack, "home", "up")
+	w.becomes(peerBack, "exchanges", "home", "ok")
 	w.goes(lab.Client, overHome, name)
 	w.noLeak(name, "n01816.fresh.binance.com")
 }

@@ -152,14 +152,15 @@ func (w *world) packets(host string, to ...netip.Addr) uint64 {
 // noLeak fails if the provider saw any packet to an address of the names.
 func (w *world) noLeak(names ...string) {
 	w.Helper()
-	counts, err := w.lab.Counts(lab.ISP)
+	counts, err := w.lab.CountsByProtocol(lab.ISP)
 	if err != nil {
 		w.Fatal(err)
 	}
 	for _, name := range names {
-		for _, a := range addresses(w.T, name) {
-			if counts[a] > 0 {
-				w.Errorf("%d packets to %s (%s) left by the WAN", counts[a], name, a)
+		to := addresses(w.T, name)
+		for _, c := range counts {
+			if slices.Contains(to, c.Address) {
+				w.Errorf("%d packets (%s) to %s (%s) left by the WAN", c.Packets, c.Protocol, name, c.Address)
 			}
 		}
 	}
@@ -229,6 +230,14 @@ type mining struct {
 // mine begins a session and waits for its first share.
 func (w *world) mine(host, target string) *mining {
 	w.Helper()
+	name, _, _ := strings.Cut(target, ":")
+	crossed := func() (n uint64) {
+		for _, host := range []string{lab.ISP, lab.Exit, lab.Exit2} {
+			n += w.packets(host, addresses(w.T, name)...)
+		}
+		return n
+	}
+	before := crossed()
 	out := &strings.Builder{}
 	cmd := exec.Command(w.lab.Program(), "client", "stratum", target, "--for", "60s")
 	cmd.Stdout = out
@@ -236,15 +245,7 @@ func (w *world) mine(host, target string) *mining {
 		w.Fatal(err)
 	}
 	w.Cleanup(func() { _ = cmd.Process.Kill() })
-	name, _, _ := strings.Cut(target, ":")
-	to := addresses(w.T, name)
-	within(w.T, usual, "the session with "+target+" is under way", func() bool {
-		var n uint64
-		for _, host := range []string{lab.ISP, lab.Exit, lab.Exit2} {
-			n += w.packets(host, to...)
-		}
-		return n > 6
-	})
+	within(w.T, usual, "the session with "+target+" is under way", func() bool { return crossed() > before+7 })
 	return &mining{w, cmd, out}
 }
 

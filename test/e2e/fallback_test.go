@@ -28,12 +28,14 @@ func (w *world) mend() {
 	w.on(lab.ISP, "nft", "delete table inet cut")
 }
 
-// tunnelBecomes waits for a tunnel's state.
-func (w *world) tunnelBecomes(limit time.Duration, name, state string) {
+// becomes waits until a destination is on a path, in a state: then the kernel
+// is as status says.
+func (w *world) becomes(limit time.Duration, name, path, state string) {
 	w.Helper()
-	within(w.T, limit, "tunnel "+name+" is "+state, func() bool {
+	within(w.T, limit, "destination "+name+" is "+state+" on "+path, func() bool {
 		s, ok := w.tryStatus()
-		return ok && tunnel(s, name).State == state
+		d := destination(s, name)
+		return ok && d.Path == path && d.State == state
 	})
 }
 
@@ -61,7 +63,7 @@ func TestDeadPeer(t *testing.T) {
 	blocked := w.download(lab.Client, 4, known)
 
 	w.cut(lab.ExitAddress4)
-	w.tunnelBecomes(peerLost, "home", "down")
+	w.becomes(peerLost, "open", "direct", "degraded")
 	// Known before or looked up now, a client learns at once and nothing leaks.
 	w.refused(lab.Client, known, "n01700.fresh.binance.com")
 	if !blocked.breaks() {
@@ -78,7 +80,7 @@ func TestDeadPeer(t *testing.T) {
 	other := w.mine(lab.Client2, "stratum.braiins.com:3333")
 
 	w.mend()
-	w.tunnelBecomes(peerBack, "home", "up")
+	w.becomes(peerBack, "open", "home", "ok")
 	w.goes(lab.Client, overHome, known, second, open, "n01700.fresh.binance.com")
 	other.unbroken() // its path still works: it stays there
 	w.noLeak(known, second)
