@@ -34,7 +34,8 @@ func TestZoneWritesEveryKindOfRecord(t *testing.T) {
 		end,
 	})
 	_, body, _ := strings.Cut(zone, ResolverName+". AAAA "+Resolver6+"\n")
-	want := `a.example. A 22.10.0.1
+	want := BlockPageName + ". A " + BlockPage4 + "\n" + BlockPageName + ". AAAA " + BlockPage6 + `
+a.example. A 22.10.0.1
 a.example. A 22.10.0.9
 a.example. AAAA 2d00:10::1
 chain.example. CNAME hop.example.
