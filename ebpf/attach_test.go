@@ -51,7 +51,7 @@ func openHook(t *testing.T, h Hook) *DataPlane {
 func dump(t *testing.T, devices ...string) string {
 	t.Helper()
 	if _, err := exec.LookPath("tc"); err != nil {
-		t.Skip(err)
+		t.Fatalf("%v: `./scripts/test` installs it", err)
 	}
 	var b strings.Builder
 	tool := func(args ...string) {
@@ -305,7 +305,7 @@ func addForeignFilter(t *testing.T, device string, parent uint32, priority uint1
 func addForeignQdisc(t *testing.T, device string, kind ...string) {
 	t.Helper()
 	if _, err := exec.LookPath("tc"); err != nil {
-		t.Skip(err)
+		t.Fatalf("%v: `./scripts/test` installs it", err)
 	}
 	out, err := exec.Command("tc", append([]string{"qdisc", "add", "dev", device}, kind...)...).CombinedOutput()
 	if err != nil {

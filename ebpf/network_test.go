@@ -229,7 +229,7 @@ func nft(t testing.TB, rules string) {
 func kdig(t testing.TB, ns netns.NsHandle, args ...string) string {
 	t.Helper()
 	if _, err := exec.LookPath("kdig"); err != nil {
-		t.Skip(err)
+		t.Fatalf("%v: `./scripts/test` installs it", err)
 	}
 	var out []byte
 	inside(t, ns, func() {
@@ -401,7 +401,7 @@ func (n *network) dnsmasq(t testing.TB) {
 	t.Helper()
 	path, err := exec.LookPath("dnsmasq")
 	if err != nil {
-		t.Skip(err)
+		t.Fatalf("%v: `./scripts/test` installs it", err)
 	}
 	for _, port := range []string{"53", "5353"} {
 		inside(t, n.router, func() {

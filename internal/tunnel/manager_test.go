@@ -58,7 +58,7 @@ func TestWgShowsUserspaceTunnel(t *testing.T) {
 	w := newWorld(t)
 	wg, err := exec.LookPath("wg")
 	if err != nil {
-		t.Skip("needs wg(8)")
+		t.Fatalf("%v: `./scripts/test` installs it", err)
 	}
 	ours, ourPub := keys(t)
 	theirs, theirPub := keys(t)
