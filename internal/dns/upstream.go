@@ -169,29 +169,6 @@ func upstreamAddrs(host, list string, bootstrap []netip.Addr) ([]netip.Addr, err
 	return addrs, nil
 }
 
-// wellKnown are the published addresses of public resolvers, so that their
-// names may be used as they are written everywhere.
-func wellKnown(host string) []netip.Addr {
-	var out []netip.Addr
-	for _, a := range knownResolvers[host] {
-		out = append(out, netip.MustParseAddr(a))
-	}
-	return out
-}
-
-var knownResolvers = map[string][]string{
-	"one.one.one.one":            {"1.1.1.1", "1.0.0.1", "2606:4700:4700::1111", "2606:4700:4700::1001"},
-	"cloudflare-dns.com":         {"1.1.1.1", "1.0.0.1", "2606:4700:4700::1111", "2606:4700:4700::1001"},
-	"dns.google":                 {"8.8.8.8", "8.8.4.4", "2001:4860:4860::8888", "2001:4860:4860::8844"},
-	"dns.quad9.net":              {"9.9.9.9", "149.112.112.112", "2620:fe::fe", "2620:fe::9"},
-	"dns10.quad9.net":            {"9.9.9.10", "149.112.112.10", "2620:fe::10", "2620:fe::fe:10"},
-	"dns.adguard-dns.com":        {"94.140.14.14", "94.140.15.15", "2a10:50c0::ad1:ff", "2a10:50c0::ad2:ff"},
-	"unfiltered.adguard-dns.com": {"94.140.14.140", "94.140.14.141", "2a10:50c0::1:ff", "2a10:50c0::2:ff"},
-	"dns.mullvad.net":            {"194.242.2.2", "2a07:e340::2"},
-	"doh.opendns.com":            {"146.112.41.2", "2620:119:fc::2"},
-	"common.dot.dns.yandex.net":  {"77.88.8.8", "77.88.8.1", "2a02:6b8::feed:ff", "2a02:6b8:0:1::feed:ff"},
-}
-
 // String is the text that it was read from.
 func (u Upstream) String() string { return u.text }
 

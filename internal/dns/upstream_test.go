@@ -2,7 +2,6 @@ package dns
 
 import (
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -90,18 +89,6 @@ func TestParseUpstreamSaysWhatIsWrongAndWhatIsAllowed(t *testing.T) {
 		}
 		if !strings.Contains(err.Error(), "allowed are https://HOST") || !strings.HasPrefix(err.Error(), "resolver \""+text+"\": ") {
 			t.Errorf("%s: the error names not both the value and what is allowed: %v", text, err)
-		}
-	}
-}
-
-func TestKnownResolversHaveAddressesOfBothFamilies(t *testing.T) {
-	for host := range knownResolvers {
-		u, err := ParseUpstream("tls://" + host)
-		must(t, err)
-		for _, is6 := range []bool{false, true} {
-			if !slices.ContainsFunc(u.Addrs(), func(a netip.Addr) bool { return a.Is6() == is6 }) {
-				t.Errorf("%s: none with IPv6 %v", host, is6)
-			}
 		}
 	}
 }
