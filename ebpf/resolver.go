@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"syscall"
+	"time"
 
 	"github.com/cilium/ebpf"
 )
@@ -94,15 +95,22 @@ var ErrNoRoom = errors.New("the address map is full")
 // of the resolver that the kernel sees does. It is for answers that it does not
 // see: over TCP, and to the daemon itself. client, unless it is 0, also gets what
 // it needs where an address is shared. Addresses that are exempt are passed over;
-// of a name that is not listed nothing is learned. It gives how many are known.
-func (d *DataPlane) LearnVerified(name string, client Client, addrs []netip.Addr, ttl Ticks) (int, error) {
+// of a name that is not listed nothing is learned.
+//
+// The event is what the kernel would tell of it: EventLearned with the addresses
+// that are known now, or EventFull along with an error that wraps ErrNoRoom. Its
+// Target is 0 where the name is not listed.
+func (d *DataPlane) LearnVerified(name string, client Client, addrs []netip.Addr, ttl time.Duration) (Event, error) {
 	v, err := d.match(name)
 	if err != nil || v.Target == 0 {
-		return 0, err
+		return Event{}, err
 	}
-	v.Seen = uint32(Now())
-	v.Used, v.Expires, v.Origin = v.Seen, v.Seen+uint32(ttl), uint8(OriginResolver)
-	n := 0
+	now := Now()
+	v.Seen, v.Used, v.Expires, v.Origin = uint32(now), uint32(now), uint32(now+Ticks(ttl/Tick)), uint8(OriginResolver)
+	ev := Event{
+		Kind: EventLearned, Client: client, Name: name, Rule: v.Rule, Full: v.Flags&knownFull != 0, Verified: true,
+		Target: Target(v.Target), TTL: Ticks(ttl / Tick), Time: now,
+	}
 	for _, a := range addrs {
 		exempt, err := d.isExempt(a)
 		if exempt {
@@ -112,11 +120,12 @@ func (d *DataPlane) LearnVerified(name string, client Client, addrs []netip.Addr
 			err = d.learnVerified(addr(a), client, v)
 		}
 		if err != nil {
-			return n, fmt.Errorf("learn %s of %s: %w", a, name, err)
+			ev.Kind = EventFull
+			return ev, fmt.Errorf("learn %s of %s: %w", a, name, err)
 		}
-		n++
+		ev.Addrs = append(ev.Addrs, a)
 	}
-	return n, nil
+	return ev, nil
 }
 
 // match finds the rule of the longest suffix of a name, as the programs do.

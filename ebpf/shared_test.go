@@ -18,8 +18,8 @@ func sharedWorld(t testing.TB) *world {
 	w.tables.Shared = true
 	mustSet(t, w.DataPlane, w.tables)
 	for _, a := range []string{"198.51.100.1", "2001:db8:5::1"} {
-		if n, err := w.LearnVerified("closed.example", ClientMAC(aliceMAC), addrs(a), 300); err != nil || n != 1 {
-			t.Fatalf("learned %d, %v", n, err)
+		if ev, err := w.LearnVerified("closed.example", ClientMAC(aliceMAC), addrs(a), 300*time.Second); err != nil || len(ev.Addrs) != 1 {
+			t.Fatalf("learned %v, %v", ev.Addrs, err)
 		}
 	}
 	return w
@@ -73,7 +73,7 @@ func TestASharedAddressStaysSharedWhenItIsLearnedAnew(t *testing.T) {
 	w := sharedWorld(t)
 	w.run(t, bpfProgRouterdLearn, carry(plain("cdn.example", "198.51.100.1")).build(), via{out: w.lan})
 	w.learned(t, "closed.example", aliceMAC, addrs("198.51.100.1")...)
-	if _, err := w.LearnVerified("closed.example", 0, addrs("198.51.100.1"), 300); err != nil {
+	if _, err := w.LearnVerified("closed.example", 0, addrs("198.51.100.1"), 300*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	w.goes(t, "bob", to("198.51.100.1", from("192.168.1.11", bobMAC)), unsteered)
@@ -143,7 +143,8 @@ func TestLearnVerified(t *testing.T) {
 		{"closed.example", addrs("10.0.0.1", "198.51.100.200", "198.51.100.7"), 1, false},
 	} {
 		w.forgetAll(t)
-		n, err := w.LearnVerified(c.name, ClientSelf, c.addrs, 60)
+		ev, err := w.LearnVerified(c.name, ClientSelf, c.addrs, time.Minute)
+		n := len(ev.Addrs)
 		if err != nil || n != c.n {
 			t.Errorf("%s: %d, %v; want %d", c.name, n, err, c.n)
 		}
@@ -157,7 +158,7 @@ func TestLearnVerified(t *testing.T) {
 			t.Errorf("%s: known %v", c.name, got)
 		}
 	}
-	if _, err := w.LearnVerified("..", 0, ip("198.51.100.1"), 60); err == nil {
+	if _, err := w.LearnVerified("..", 0, ip("198.51.100.1"), time.Minute); err == nil {
 		t.Error("a name that is none was learned")
 	}
 }

@@ -10,17 +10,29 @@ import (
 	"github.com/routerd/routerd/internal/owned"
 )
 
-// SetSurroundings changes only what of Tables depends on the machine: the
-// ranges that are never learned and the interfaces of the direct path. It costs
-// as much as these are many, however many names there are.
-func (d *DataPlane) SetSurroundings(exempt []netip.Prefix, wan []int) error {
-	if err := d.setExempt(exempt); err != nil {
+// Surroundings are what of Tables depends on the machine.
+type Surroundings struct {
+	Exempt   []netip.Prefix
+	WAN      []int
+	Resolver []ResolverAddress
+}
+
+// SetSurroundings changes only what of Tables depends on the machine. It costs as
+// much as that is long, however many names there are.
+func (d *DataPlane) SetSurroundings(s Surroundings) error {
+	if err := d.setExempt(s.Exempt); err != nil {
+		return err
+	}
+	resolving, port, err := d.setResolver(s.Resolver)
+	if err != nil {
 		return err
 	}
 	return d.setConfig(func(c *bpfRdConfig) {
+		c.Flags = c.Flags&^(flagResolve|flagResolveOwn) | resolving
+		c.ResolverPort = port
 		c.Wan = [4]uint32{}
-		for i := 0; i < len(wan) && i < len(c.Wan); i++ {
-			c.Wan[i] = uint32(wan[i])
+		for i := 0; i < len(s.WAN) && i < len(c.Wan); i++ {
+			c.Wan[i] = uint32(s.WAN[i])
 		}
 	})
 }

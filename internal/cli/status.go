@@ -39,6 +39,14 @@ func (a *app) printStatus(s control.Status) error {
 	out := []string{fmt.Sprintf("routerd %s, running for %s", clean(s.Version), ageText(s.UptimeS))}
 	out = append(out, fieldLines("Data plane", dataPlaneText(s.DataPlane), width)...)
 	out = append(out, fieldLines("DNS", dnsText(s.DNS), width)...)
+	for _, u := range s.DNS.Upstreams {
+		if u.State != "ok" {
+			out = append(out, fieldLines("", fmt.Sprintf("resolver %s by %s: %s", u.URL, u.Path, u.Reason), width)...)
+		}
+	}
+	if n := len(s.DNS.Bypass); n > 0 {
+		out = append(out, fieldLines("Bypass", bypassText(s.DNS.Bypass), width)...)
+	}
 	out = append(out, "")
 	out = append(out, a.tunnelLines(s.Tunnels, width)...)
 	out = append(out, "")
@@ -86,7 +94,40 @@ func dataPlaneText(d control.DataPlaneStatus) string {
 }
 
 func dnsText(d control.DNSStatus) string {
-	return fmt.Sprintf("%s; %d answers seen, %d addresses learned", orDash(d.Mode), d.Queries, d.Learned)
+	out := fmt.Sprintf("%s; %d answers seen, %d addresses learned", orDash(d.Mode), d.Queries, d.Learned)
+	if d.Mode != "secure" {
+		return out
+	}
+	out += fmt.Sprintf("; %d lookups turned to routerd's resolver, %d answers from its cache", d.Turned, d.Cached)
+	if d.Stale > 0 {
+		out += fmt.Sprintf(" (%d beyond their time)", d.Stale)
+	}
+	if d.Pending > 0 {
+		out += fmt.Sprintf("; %d of %s not looked up yet", d.Pending, count(d.Hosts, "known host", "known hosts"))
+	}
+	return out
+}
+
+// bypassText names the clients that ask resolvers past the router's, a few of
+// them.
+func bypassText(list []control.Bypass) string {
+	const most = 3
+	var parts []string
+	for _, b := range list[:min(len(list), most)] {
+		to := b.Resolver
+		if to == "" {
+			to = b.Address
+		}
+		did := "uses DNS over HTTPS of"
+		if b.Refused {
+			did = "was refused DNS over TLS with"
+		}
+		parts = append(parts, fmt.Sprintf("%s %s %s", b.Client, did, to))
+	}
+	if more := len(list) - most; more > 0 {
+		parts = append(parts, fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(parts, "; ") + " (routerd doctor)"
 }
 
 func (a *app) tunnelLines(tunnels []control.TunnelStatus, width int) []string {

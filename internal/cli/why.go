@@ -110,7 +110,11 @@ func (a *app) addressLines(addresses []control.WhyAddress, width int) []string {
 		{title: "EXPIRES IN", right: true},
 	}}
 	for _, d := range addresses {
-		t.add(addressNote(d), text(d.Address), text(orDash(d.LearnedFrom)), text(ageText(d.AgeS)), text(ageText(d.ExpiresS)))
+		from := orDash(d.LearnedFrom)
+		if !d.Trusted {
+			from += ", untrusted"
+		}
+		t.add(addressNote(d), text(d.Address), text(from), text(ageText(d.AgeS)), text(ageText(d.ExpiresS)))
 	}
 	return t.lines(a.term, width)
 }

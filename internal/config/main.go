@@ -62,14 +62,8 @@ func (r *reader) main(s *uci.Section) Main {
 
 // mainLater notes what is set and not yet active.
 func mainLater(m *Main, got given) {
-	if v, ok := got["dns"]; ok && m.DNS == DNSSecure {
-		v.later("addresses are learned from the answers that clients get, as with 'observe'")
-	}
-	if v, ok := got["resolver"]; ok {
-		v.later("no lookup is sent there")
-	}
-	if v, ok := got["local_dns"]; ok && m.LocalDNS {
-		v.later("clients' encrypted lookups are not refused")
+	if v, ok := got["resolver"]; ok && m.DNS == DNSObserve {
+		v.note("has no effect with dns 'observe'", "set option dns 'secure'")
 	}
 	if v, ok := got["metrics_listen"]; ok {
 		v.later("metrics are on the control socket only")

@@ -28,12 +28,53 @@ type DataPlaneStatus struct {
 	Pinned       bool `json:"pinned"`
 }
 
-// DNSStatus counts lookups that the kernel saw.
+// DNSStatus is what becomes of lookups. Counters are since the data plane was
+// made, those of the resolver since the daemon started.
 type DNSStatus struct {
 	Mode    string `json:"mode"`
 	Queries uint64 `json:"queries"` // answers parsed
 	Learned uint64 `json:"learned"` // addresses learned
+	// Turned are lookups of listed names that went to routerd's resolver, Failed
+	// those that found it not running.
+	Turned uint64 `json:"turned"`
+	Failed uint64 `json:"failed"`
+	// Cached and Asked are the resolver's answers from its cache and from its
+	// upstreams, Stale those given beyond their time because upstreams fail.
+	Cached uint64 `json:"cached"`
+	Asked  uint64 `json:"asked"`
+	Stale  uint64 `json:"stale"`
+	// Hosts are listed names with fixed hosts, which are looked up without being
+	// asked for; Pending of them have no addresses yet.
+	Hosts     int              `json:"hosts"`
+	Pending   int              `json:"pending"`
+	Upstreams []UpstreamStatus `json:"upstreams"`
+	Bypass    []Bypass         `json:"bypass"`
 }
+
+// UpstreamStatus is one upstream of the resolver by one path.
+type UpstreamStatus struct {
+	URL      string `json:"url"`
+	Path     string `json:"path"`
+	State    string `json:"state"` // "ok", "failing"
+	Reason   string `json:"reason"`
+	Failures int    `json:"failures"` // one after the other
+}
+
+// Bypass is a client that asked another resolver over an encrypted protocol.
+type Bypass struct {
+	Client   string    `json:"client"`   // address and hardware address, as far as known
+	Resolver string    `json:"resolver"` // its name; "": unknown
+	Address  string    `json:"address"`
+	Protocol string    `json:"protocol"` // ProtocolDoT, ProtocolDoH
+	Refused  bool      `json:"refused"`
+	Last     time.Time `json:"last"`
+}
+
+// The protocols of a Bypass.
+const (
+	ProtocolDoT = "dot" // DNS over TLS or QUIC, port 853
+	ProtocolDoH = "doh" // DNS over HTTPS
+)
 
 // TunnelStatus is one tunnel.
 type TunnelStatus struct {
@@ -83,6 +124,9 @@ type Why struct {
 type WhyAddress struct {
 	Address     string   `json:"address"`
 	LearnedFrom string   `json:"learned_from"`
+	// Trusted: routerd's own resolver or a rule gave it. What clients were told
+	// by other servers, or wrote into a TLS hello, is not.
+	Trusted bool `json:"trusted"`
 	Names       []string `json:"names"`
 	Clients     []string `json:"clients"` // whose lookups made it known; empty: everyone's
 	AgeS        int64    `json:"age_s"`

@@ -45,6 +45,8 @@ func (s Status) filled() Status {
 	s.Tunnels, _ = list(s.Tunnels, nil)
 	s.Destinations, _ = list(s.Destinations, nil)
 	s.Problems, _ = list(s.Problems, nil)
+	s.DNS.Upstreams, _ = list(s.DNS.Upstreams, nil)
+	s.DNS.Bypass, _ = list(s.DNS.Bypass, nil)
 	return s
 }
 

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"reflect"
 	"slices"
 
 	"github.com/routerd/routerd/ebpf"
 	"github.com/routerd/routerd/internal/config"
+	"github.com/routerd/routerd/internal/dns"
 	"github.com/routerd/routerd/internal/owned"
 	"github.com/routerd/routerd/internal/steer"
 	"github.com/routerd/routerd/internal/tunnel"
@@ -33,7 +35,10 @@ type view struct {
 	applied  bool                    // the kernel has been in line with settings once
 	// rules finds the plan's rules over names by the hash that learned entries
 	// name them by: indexes of plan.Names.
-	rules map[uint64]int32
+	rules    map[uint64]int32
+	own      []netip.Addr  // the router's own addresses
+	askedAt  []int         // devices by which queries may come to the resolver
+	resolver *dns.Resolver // nil: none runs
 }
 
 // extent is how much there is to apply.
@@ -50,8 +55,7 @@ func (d *daemon) soil(e extent) { d.dirty = max(d.dirty, e) }
 
 // fill is what the data plane's maps were filled with.
 type fill struct {
-	exempt []netip.Prefix // sorted
-	wan    []int
+	around ebpf.Surroundings
 	at     ebpf.Ticks // when all was in the maps
 }
 
@@ -123,7 +127,10 @@ func (d *daemon) survey(ctx context.Context, s *settings) {
 	lan, problems := devices(ctx, "lan", s.cfg.Main.LAN)
 	wan, wanProblems := d.wanDevices(ctx)
 	problems = append(problems, wanProblems...)
-	d.set(func(v *view) { v.lan, v.wan = lan, wan })
+	own, _, err := d.net.OwnAddresses()
+	d.warn("list own addresses", err)
+	askedAt := append(wanIndexes(lan), loIndex)
+	d.set(func(v *view) { v.lan, v.wan, v.own, v.askedAt = lan, wan, own, askedAt })
 	collisions, err := d.net.Collisions(s.cfg.Main.MarkMask)
 	if err != nil {
 		d.warn("look for other users of marks and tables", err)
@@ -143,23 +150,24 @@ func (d *daemon) survey(ctx context.Context, s *settings) {
 // fillMaps makes the data plane's maps say what there is. Names, networks and
 // clients change with the settings only.
 func (d *daemon) fillMaps(ctx context.Context, s *settings, choices map[string]steer.Choice) error {
-	exempt, wan, slots := d.exempt(s), wanIndexes(d.view.wan), d.slots(s.plan, choices)
+	slots := d.slots(s, choices)
+	around := ebpf.Surroundings{Exempt: d.exempt(s), WAN: wanIndexes(d.view.wan), Resolver: d.resolverAddresses(s)}
 	if d.filled == nil {
 		t := d.tables(s)
-		t.Slots, t.Exempt, t.WAN = slots, exempt, wan
+		t.Slots, t.Exempt, t.WAN, t.Resolver = slots, around.Exempt, around.WAN, around.Resolver
 		if err := d.dp.SetTables(t); err != nil {
 			return err
 		}
-		d.forgetExempt(ctx, exempt)
-		d.filled = &fill{exempt: exempt, wan: wan, at: ebpf.Now()}
+		d.forgetExempt(ctx, around.Exempt)
+		d.filled = &fill{around: around, at: ebpf.Now()}
 		return nil
 	}
-	if !slices.Equal(exempt, d.filled.exempt) || !slices.Equal(wan, d.filled.wan) {
-		if err := d.dp.SetSurroundings(exempt, wan); err != nil {
+	if !reflect.DeepEqual(around, d.filled.around) {
+		if err := d.dp.SetSurroundings(around); err != nil {
 			return err
 		}
-		d.forgetExempt(ctx, exempt)
-		d.filled.exempt, d.filled.wan = exempt, wan
+		d.forgetExempt(ctx, around.Exempt)
+		d.filled.around = around
 	}
 	for n, slot := range slots {
 		if err := d.dp.SetSlot(n, slot); err != nil {
@@ -220,6 +228,9 @@ func (d *daemon) desired(s *settings, choices map[string]steer.Choice) netcfg.De
 	if s.cfg.Main.OwnTraffic {
 		out.Own = d.ownRoutes(s.plan, choices)
 	}
+	if s.secure() {
+		out.ResolverPort = owned.ResolverPort
+	}
 	return out
 }
 
@@ -243,11 +254,17 @@ func tunnelPath(spec tunnel.Spec, t tunnel.State, index owned.PathIndex) netcfg.
 }
 
 // slots are where destinations go now.
-func (d *daemon) slots(p *steer.Plan, choices map[string]steer.Choice) map[ebpf.Destination]ebpf.Slot {
-	out := make(map[ebpf.Destination]ebpf.Slot, len(p.Destinations))
+func (d *daemon) slots(s *settings, choices map[string]steer.Choice) map[ebpf.Destination]ebpf.Slot {
+	p, resolve := s.plan, s.secure() && !s.unset()
+	out := make(map[ebpf.Destination]ebpf.Slot, len(p.Destinations)+1)
 	for i := range p.Destinations {
 		dest := &p.Destinations[i]
-		out[d.view.numbers[dest.Name]] = ebpf.Slot{Path: d.pathIndex(choices[dest.Name].Path), Closed: dest.Closed()}
+		out[d.view.numbers[dest.Name]] = ebpf.Slot{
+			Path: d.pathIndex(choices[dest.Name].Path), Closed: dest.Closed(), Resolve: resolve,
+		}
+	}
+	if len(s.canaries) > 0 {
+		out[d.view.numbers[canaryDestination]] = ebpf.Slot{Path: owned.PathDirect, Resolve: resolve}
 	}
 	return out
 }
@@ -256,9 +273,17 @@ func (d *daemon) slots(p *steer.Plan, choices map[string]steer.Choice) map[ebpf.
 func (d *daemon) tables(s *settings) *ebpf.Tables {
 	p := s.plan
 	to := chains{plan: p, numbers: d.view.numbers, done: map[*steer.Link]ebpf.Chain{}}
+	steering := !s.unset()
 	t := &ebpf.Tables{
 		Own:   s.cfg.Main.OwnTraffic,
-		Names: make([]ebpf.NameRule, 0, len(p.Names)), Networks: make([]ebpf.NetworkRule, 0, len(p.Networks)),
+		Names: make([]ebpf.NameRule, 0, len(p.Names)+len(s.canaries)), Networks: make([]ebpf.NetworkRule, 0, len(p.Networks)),
+		LocalDNS: steering && s.cfg.Main.LocalDNS, TLSNames: steering, Shared: steering,
+	}
+	if t.LocalDNS {
+		t.DoH = dohAddresses(s)
+	}
+	for name := range s.canaries {
+		t.Names = append(t.Names, ebpf.NameRule{Name: name, Full: ebpf.Chain{{Destination: d.view.numbers[canaryDestination]}}})
 	}
 	for i := range p.Destinations {
 		t.TrackDirect = t.TrackDirect || p.Destinations[i].MayGoDirect()

@@ -66,10 +66,11 @@ func Run(ctx context.Context, o Options) error {
 		served <- control.ServeOn(ctx, ln, d.handlers(), o.Log)
 	}()
 	if err = d.start(ctx); err == nil {
-		fetched := d.runLists(ctx)
+		fetched, kept := d.runLists(ctx), d.runKeeper(ctx)
 		err = d.loop(ctx, served)
 		stop()
 		<-fetched
+		<-kept
 	}
 	if ended.Err() != nil {
 		err = nil // what was under way was cut short
@@ -88,7 +89,13 @@ type daemon struct {
 	lists   *lists.Manager
 	events  *control.EventLog
 	names   *names
+	sharers *names // unlisted names that were seen with known addresses
 	started time.Time
+
+	bypasses   *bypasses
+	neighbours *neighbours
+	keeper     *keeper
+	server     *nameServer // nil: none runs
 
 	reloads chan reloadRequest
 	learned chan ebpf.Event
@@ -128,7 +135,8 @@ func newDaemon(o Options) (*daemon, error) {
 	d := &daemon{
 		o: o, log: o.Log, net: n,
 		tunnels: tunnel.NewManager(o.Log, tunnel.ManagerOptions{StateDir: o.StateDir}),
-		events:  control.NewEventLog(time.Now), names: newNames(), started: time.Now(),
+		events:  control.NewEventLog(time.Now), names: newNames(), sharers: newNames(), started: time.Now(),
+		bypasses: newBypasses(), neighbours: newNeighbours(), keeper: newKeeper(),
 		reloads: make(chan reloadRequest), learned: make(chan ebpf.Event, learnedMax),
 		limits: newLimiter(time.Now),
 	}
@@ -138,6 +146,7 @@ func newDaemon(o Options) (*daemon, error) {
 
 // close lets go of everything; the kernel goes on.
 func (d *daemon) close() {
+	d.closeResolver()
 	d.closeDataPlane()
 	d.tunnels.Close()
 }
@@ -207,6 +216,8 @@ func (d *daemon) loop(ctx context.Context, served <-chan error) error {
 			d.learn(ctx, d.waiting(ev))
 		case <-d.changed:
 			d.networkChanged()
+		case err := <-d.serverEnded():
+			d.restartResolver(err)
 		case <-d.lists.Changed():
 			d.warn("use changed lists", d.listsChanged(ctx))
 		case <-tick.C:

@@ -122,6 +122,7 @@ func (d *daemon) expire(ctx context.Context) {
 	}
 	d.forgetOwn(ctx, own)
 	d.names.keep(known.addresses, gone)
+	d.sharers.keep(known.addresses, gone)
 	d.tellRoom(max(addresses, grants), limit)
 	d.checkTargets(known)
 	d.expireFlows()
@@ -165,6 +166,9 @@ func (d *daemon) tellRoom(used, limit int) {
 // that went away at the same moment: SetTables could not see it yet.
 func (d *daemon) checkTargets(known snapshot) {
 	strange := func(k ebpf.Known) bool {
+		if i, ok := d.view.rules[k.Rule]; ok && i == noRule {
+			return false
+		}
 		_, _, ok := d.view.rule(ruleKey{k.Rule, k.Full})
 		return !ok && !k.Draining
 	}
@@ -191,7 +195,7 @@ func (d *daemon) freeDestinations(s *settings) {
 	if d.filled == nil {
 		return
 	}
-	gone, err := d.dp.GoneDestinations(destinationNames(s.plan))
+	gone, err := d.dp.GoneDestinations(destinationNames(s))
 	if err != nil || len(gone) == 0 {
 		d.warn("find the numbers of destinations that are gone", err)
 		return

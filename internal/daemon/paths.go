@@ -161,8 +161,17 @@ func (d *daemon) refreshTunnels(ctx context.Context) {
 		}
 		if !known || differs(was, t) {
 			d.soil(pathsOnly)
+			d.pathChanged(t.Name)
 		}
 	}
+}
+
+// pathChanged has the resolver and those who wait for it try a path anew.
+func (d *daemon) pathChanged(tunnel string) {
+	if d.server != nil {
+		d.server.resolver.PathChanged(d.view.paths[tunnel])
+	}
+	d.keeper.retry()
 }
 
 // differs says whether a tunnel's change concerns the kernel's state.

@@ -97,12 +97,20 @@ func (d *daemon) read(r *reader) {
 				continue
 			}
 		}
+		d.note(ev)
+		d.pass(ev)
+	}
+}
+
+// note remembers what only informs people.
+func (d *daemon) note(ev ebpf.Event) {
+	switch ev.Kind {
+	case ebpf.EventShared:
+		d.sharers.add(ev.Name, ev.Addrs)
+	case ebpf.EventDoT, ebpf.EventDoH:
+		d.bypasses.add(ev)
+	default:
 		d.names.add(ev.Name, ev.Addrs)
-		select {
-		case d.learned <- ev:
-		default:
-			d.dropped.Add(1)
-		}
 	}
 }
 
@@ -112,10 +120,20 @@ type ruleKey struct {
 	full bool
 }
 
+// noRule stands in the place of an index for a name that the data plane knows and
+// the plan does not.
+const noRule = -1
+
 // rulesByHash finds the plan's rules over names by the hash that learned entries
-// name them by: indexes of plan.Names.
-func rulesByHash(dp *ebpf.DataPlane, p *steer.Plan) map[uint64]int32 {
-	out := make(map[uint64]int32, len(p.Names))
+// name them by: indexes of plan.Names, or noRule for canaries.
+func rulesByHash(dp *ebpf.DataPlane, s *settings) map[uint64]int32 {
+	p := s.plan
+	out := make(map[uint64]int32, len(p.Names)+len(s.canaries))
+	for name := range s.canaries {
+		if hash, err := dp.Hash(name); err == nil {
+			out[hash] = noRule
+		}
+	}
 	for i, r := range p.Names {
 		hash, err := dp.Hash(r.Name)
 		if err != nil {
@@ -130,7 +148,7 @@ func rulesByHash(dp *ebpf.DataPlane, p *steer.Plan) map[uint64]int32 {
 // such.
 func (v *view) rule(k ruleKey) (steer.Chain, string, bool) {
 	i, ok := v.rules[k.hash]
-	if !ok {
+	if !ok || i == noRule {
 		return nil, "", false
 	}
 	r := &v.settings.plan.Names[i]

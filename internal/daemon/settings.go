@@ -8,6 +8,7 @@ import (
 
 	"github.com/routerd/routerd/internal/catalogue"
 	"github.com/routerd/routerd/internal/config"
+	"github.com/routerd/routerd/internal/dns"
 	"github.com/routerd/routerd/internal/lists"
 	"github.com/routerd/routerd/internal/owned"
 	"github.com/routerd/routerd/internal/steer"
@@ -20,6 +21,9 @@ type settings struct {
 	cfg      *config.Config
 	plan     *steer.Plan
 	specs    []tunnel.Spec
+	// upstreams are those of the resolver, in order.
+	upstreams []dns.Upstream
+	canaries  map[string]bool // names that are answered so that lookups stay here
 	problems []config.Problem
 	services *catalogue.Catalogue
 	files    map[string][]catalogue.Rule // only until the plan is made
@@ -64,12 +68,16 @@ func parseSettings(path string, text []byte, from listRules) (*settings, []confi
 	if s.specs, err = tunnelSpecs(cfg); err != nil {
 		errs = append(errs, err)
 	}
+	if s.upstreams, err = upstreams(cfg); err != nil {
+		errs = append(errs, err)
+	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, append(problems, config.Problem{Level: config.LevelError, Text: err.Error()}), err
 	}
 	if s.plan, err = steer.Compile(cfg, s); err != nil {
 		return nil, append(problems, config.Problem{Level: config.LevelError, Text: err.Error()}), err
 	}
+	s.canaries = canaries(cfg, s.plan)
 	s.problems, s.files, s.lists = problems, nil, nil
 	return s, problems, nil
 }
@@ -153,6 +161,44 @@ func readRules(path string) ([]catalogue.Rule, error) {
 	}
 	return rules, nil
 }
+
+// upstreams reads the resolver's; every fault is reported.
+func upstreams(c *config.Config) ([]dns.Upstream, error) {
+	var out []dns.Upstream
+	var errs []error
+	for _, text := range c.Main.Resolvers {
+		u, err := dns.ParseUpstream(text)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		out = append(out, u)
+	}
+	return out, errors.Join(errs...)
+}
+
+// canaries are the names by which clients ask whether they may go past the
+// router's DNS, less those that a rule lists by name.
+func canaries(c *config.Config, p *steer.Plan) map[string]bool {
+	out := map[string]bool{}
+	if c.Main.DNS != config.DNSSecure || !c.Main.LocalDNS {
+		return out
+	}
+	for _, name := range dns.Canaries() {
+		if _, rule, ok := p.Rules.Name(name); !ok || rule.Name != name {
+			out[name] = true
+		}
+	}
+	return out
+}
+
+// canary says whether a name is answered with "no such name" so that lookups stay
+// on the router.
+func (s *settings) canary(name string) bool { return s.canaries[name] }
+
+// unset says whether the settings have no tunnel at all, so that nothing is
+// steered and no query turned.
+func (s *settings) unset() bool { return len(s.cfg.Tunnels) == 0 }
 
 // tunnelSpecs decodes the enabled tunnels; every fault is reported.
 func tunnelSpecs(c *config.Config) ([]tunnel.Spec, error) {

@@ -37,6 +37,7 @@ func (d *daemon) handlers() control.Handlers {
 		Catalogue: d.catalogue,
 		Reload:    d.requestReload,
 		Lists:     d.listStatus, UpdateList: d.updateList,
+		Doctor: d.doctor,
 	}
 }
 
@@ -137,7 +138,7 @@ func (d *daemon) status(context.Context) (control.Status, error) {
 		Hook: string(dp.Hook()), Devices: nonNil(v.attached), Addresses: use.addresses, MaxAddresses: main.MaxAddresses,
 		Names: len(v.settings.plan.Names), Flows: use.flows, Pinned: true,
 	}
-	out.DNS.Queries, out.DNS.Learned = use.stats.Answers, use.stats.Learned
+	out.DNS = d.dnsStatus(&v, use.stats)
 	for _, t := range v.tunnels {
 		out.Tunnels = append(out.Tunnels, tunnelStatus(t))
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/routerd/routerd/internal/config"
 	"github.com/routerd/routerd/internal/control"
 	"github.com/routerd/routerd/internal/owned"
-	"github.com/routerd/routerd/internal/steer"
 	"github.com/routerd/routerd/internal/tunnel"
 )
 
@@ -55,6 +54,7 @@ func (d *daemon) inForce(s *settings) {
 		d.set(func(v *view) { v.refused = nil })
 	}
 	d.lists.Set(s.cfg.Lists)
+	d.keeper.set(fixedHosts(s))
 	d.warn("keep a copy of the settings", saveGood(d.o.StateDir, s.text))
 	d.events.Add(control.Event{Kind: control.EventConfig, To: "applied", Reason: fmt.Sprintf(
 		"%d destinations, %d names, %d networks, %d tunnels",
@@ -148,9 +148,12 @@ func (d *daemon) use(ctx context.Context, s *settings) error {
 	if err != nil {
 		return err
 	}
+	if err := d.openResolver(ctx, s); err != nil {
+		return err
+	}
 	d.filled = nil
 	d.set(func(v *view) {
-		v.settings, v.numbers, v.paths, v.rules = s, numbers, paths, rulesByHash(d.dp, s.plan)
+		v.settings, v.numbers, v.paths, v.rules = s, numbers, paths, rulesByHash(d.dp, s)
 		v.tunnels = expected(s.specs, v.tunnels)
 	})
 	specs := d.resolved(ctx, s.specs)
@@ -161,6 +164,9 @@ func (d *daemon) use(ctx context.Context, s *settings) error {
 	// before the tunnels are made, which takes time.
 	if err := d.apply(ctx, everything); err != nil {
 		return err
+	}
+	if !s.secure() {
+		d.closeResolver() // nothing is turned to it any more
 	}
 	d.releasePaths(ctx, s)
 	d.ensureTunnels(ctx, specs)
@@ -187,6 +193,7 @@ func standing(specs []tunnel.Spec) bool {
 // disable takes everything out of the kernel; the daemon stays.
 func (d *daemon) disable(ctx context.Context, s *settings) error {
 	d.closeDataPlane()
+	defer d.closeResolver() // when no query is turned to it any more
 	d.set(func(v *view) { *v = view{settings: s, applied: true, refused: v.refused, failed: v.failed} })
 	d.filled, d.ensured = nil, nil
 	return cleanup(ctx, d.o, d.net, d.tunnels)
@@ -194,11 +201,11 @@ func (d *daemon) disable(ctx context.Context, s *settings) error {
 
 // number gives destinations and tunnels their numbers.
 func (d *daemon) number(ctx context.Context, s *settings) (map[string]ebpf.Destination, map[string]owned.PathIndex, error) {
-	numbers, err := d.dp.Destinations(destinationNames(s.plan))
+	numbers, err := d.dp.Destinations(destinationNames(s))
 	if err != nil {
 		// Those of destinations that are gone may be free by now.
 		d.freeDestinations(s)
-		if numbers, err = d.dp.Destinations(destinationNames(s.plan)); err != nil {
+		if numbers, err = d.dp.Destinations(destinationNames(s)); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -261,10 +268,17 @@ func expected(specs []tunnel.Spec, known []tunnel.State) []tunnel.State {
 	return out
 }
 
-func destinationNames(p *steer.Plan) []string {
-	out := make([]string, len(p.Destinations))
-	for i, d := range p.Destinations {
-		out[i] = d.Name
+// canaryDestination is the data plane's name of a destination that only has its
+// names turned to the resolver: no section of the settings can be called so.
+const canaryDestination = "!canary"
+
+func destinationNames(s *settings) []string {
+	out := make([]string, 0, len(s.plan.Destinations)+1)
+	for _, d := range s.plan.Destinations {
+		out = append(out, d.Name)
+	}
+	if len(s.canaries) > 0 {
+		out = append(out, canaryDestination)
 	}
 	return out
 }

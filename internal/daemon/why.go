@@ -88,6 +88,10 @@ func (q *question) allKnown() (map[netip.Addr][]ebpf.Known, error) {
 }
 
 func (q *question) name(name string) {
+	if q.view.settings.canary(name) {
+		q.out.Reason = "routerd answers that there is no such name, so that lookups stay on the router: option local_dns"
+		return
+	}
 	chain, rule, ok := q.view.settings.plan.Rules.Name(name)
 	if !ok {
 		q.out.Reason = "no rule lists this name"
@@ -124,7 +128,7 @@ func (q *question) address(a netip.Addr) {
 	q.out.Rule = rule.String()
 	if len(q.out.Addresses) == 0 {
 		q.out.Addresses = append(q.out.Addresses, control.WhyAddress{
-			Address: a.String(), LearnedFrom: "rule", Names: []string{}, Clients: []string{}, SharedWith: []string{},
+			Address: a.String(), LearnedFrom: "rule", Trusted: true, Names: []string{}, Clients: []string{}, SharedWith: []string{},
 		})
 	}
 	q.decide(chain, "rule "+q.out.Rule)
@@ -194,7 +198,7 @@ func (q *question) addAddress(a netip.Addr) {
 		return
 	}
 	out := control.WhyAddress{
-		Address: a.String(), LearnedFrom: "dns", Names: nonNil(q.names.of(a)), Clients: []string{}, SharedWith: []string{},
+		Address: a.String(), LearnedFrom: "tls", Names: nonNil(q.names.of(a)), Clients: []string{}, SharedWith: nonNil(q.sharers.of(a)),
 	}
 	var seen, expires ebpf.Ticks
 	for _, k := range entries {
@@ -202,8 +206,11 @@ func (q *question) addAddress(a netip.Addr) {
 		if k.Client != 0 {
 			out.Clients = append(out.Clients, k.Client.String())
 		}
-		if k.Global {
-			out.LearnedFrom = "resolver"
+		switch {
+		case k.Global || k.Origin == ebpf.OriginResolver:
+			out.LearnedFrom, out.Trusted = "resolver", true
+		case k.Origin == ebpf.OriginDNS && !out.Trusted:
+			out.LearnedFrom = "dns"
 		}
 	}
 	slices.Sort(out.Clients)

@@ -37,7 +37,7 @@ func playServer() int {
 	s, err := Listen(ctx, ServerOptions{
 		Resolver: r,
 		Decide:   func(string, netip.Addr) Decision { return Decision{Listed: true, Path: 1} },
-		Learn:    func(string, netip.Addr, []netip.Addr, uint32) error { return nil },
+		Learn:    func(Lesson) error { return nil },
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -142,7 +142,7 @@ func BenchmarkTurn(b *testing.B) {
 	s := &Server{o: ServerOptions{
 		Resolver: r,
 		Decide:   func(string, netip.Addr) Decision { return Decision{Listed: true, Path: 1} },
-		Learn:    func(string, netip.Addr, []netip.Addr, uint32) error { return nil },
+		Learn:    func(Lesson) error { return nil },
 	}}
 	fill(b, r, 500, time.Hour)
 	msg, err := question("Host7.example.test.", peer.TypeA).Pack()

@@ -90,3 +90,7 @@ func (r *Resolver) Ask(ctx context.Context, u Upstream, p Path, name string, qty
 	}
 	return found{a, aged{limit: uint32(r.o.MaxTTL / time.Second)}}.describe(), nil
 }
+
+// Settled says whether the answer is one: addresses or none, or no such name.
+// Others are refusals and failures, which another server may better.
+func (a Answer) Settled() bool { return a.Rcode == rcodeSuccess || a.Rcode == rcodeName }

@@ -19,7 +19,18 @@ type Decision struct {
 	Block  bool // no such name
 	Canary bool // no such name either: it asks whether clients may go past the router's DNS
 	Path   Path // by which upstreams are asked
+	// Else is the path by which they are asked where none answers by Path; 0: none.
+	Else   Path
 	NoIPv6 bool // the path carries no IPv6: nothing is said of IPv6 addresses
+}
+
+// Lesson is what an answer for a client says of a name.
+type Lesson struct {
+	Name   string
+	Client netip.Addr
+	Addrs  []netip.Addr // of A and AAAA records and SVCB hints
+	TTL    uint32       // seconds
+	Stream bool         // it goes out over TCP, not in a datagram
 }
 
 // Canaries are the names by which software asks whether it may go past the
@@ -40,8 +51,8 @@ type ServerOptions struct {
 	// Decide says what becomes of a client's query for a name.
 	Decide func(name string, client netip.Addr) Decision
 	// Learn is told the addresses of an answer before the client gets it, from
-	// the cache too; ttl is in seconds. With an error the client gets SERVFAIL.
-	Learn func(name string, client netip.Addr, addrs []netip.Addr, ttl uint32) error
+	// the cache too. With an error the client gets SERVFAIL.
+	Learn func(Lesson) error
 	// Device says whether queries may come in by a device; others are dropped.
 	// nil: all may.
 	Device func(ifindex int) bool

@@ -50,14 +50,14 @@ type testServer struct {
 	refuse  error // what Learn gives
 }
 
-func (s *testServer) learn(name string, client netip.Addr, addrs []netip.Addr, ttl uint32) error {
+func (s *testServer) learn(l Lesson) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var texts []string
-	for _, a := range addrs {
+	for _, a := range l.Addrs {
 		texts = append(texts, a.String())
 	}
-	s.lessons = append(s.lessons, lesson{name, client.String(), strings.Join(texts, " "), ttl})
+	s.lessons = append(s.lessons, lesson{l.Name, l.Client.String(), strings.Join(texts, " "), l.TTL})
 	return s.refuse
 }
 

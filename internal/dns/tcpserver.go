@@ -144,7 +144,7 @@ func (c *tcpConn) touch() { _ = c.conn.SetReadDeadline(time.Now().Add(tcpIdle)) 
 
 // handle does what is to be done for one message; false ends the connection.
 func (c *tcpConn) handle(ctx context.Context, msg []byte) bool {
-	t := &turn{client: c.client.Addr()}
+	t := &turn{client: c.client.Addr(), stream: true}
 	reply, next := c.server.begin(t, nil, msg)
 	switch next {
 	case actionReply:

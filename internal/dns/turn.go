@@ -24,7 +24,8 @@ type turn struct {
 	key      []byte
 	name     string
 	decision Decision
-	refusal  int // the response code where there is nobody to relay to
+	refusal  int  // the response code where there is nobody to relay to
+	stream   bool // the client asks over TCP
 }
 
 // begin reads a message and answers it if that takes no waiting: the answer is
@@ -51,10 +52,11 @@ func (s *Server) begin(t *turn, dst, msg []byte) ([]byte, action) {
 		return out, actionReply
 	}
 	t.key[len(t.key)-1] = byte(t.decision.Path)
-	if f, ok := s.o.Resolver.cached(t.key); ok {
-		return s.reply(t, dst, f), actionReply
+	f, ok := s.o.Resolver.cached(t.key)
+	if !ok || t.unsettled(f) {
+		return dst, actionResolve
 	}
-	return dst, actionResolve
+	return s.reply(t, dst, f), actionReply
 }
 
 // atOnce answers what needs neither cache nor upstreams.
@@ -73,9 +75,18 @@ func (t *turn) atOnce(dst []byte, v verdict) ([]byte, bool) {
 	return dst, false
 }
 
+// unsettled says whether an answer is a failure that another path may better.
+func (t *turn) unsettled(f found) bool {
+	return t.decision.Else != 0 && f.answer.rcode != rcodeSuccess && f.answer.rcode != rcodeName
+}
+
 // resolve waits for the upstreams' answer and appends it for the client.
 func (s *Server) resolve(ctx context.Context, t *turn, dst []byte) []byte {
 	f, err := s.o.Resolver.resolve(ctx, cacheKey(t.key))
+	if t.decision.Else != 0 && (err != nil || t.unsettled(f)) {
+		t.key[len(t.key)-1] = byte(t.decision.Else)
+		f, err = s.o.Resolver.resolve(ctx, cacheKey(t.key))
+	}
 	if err != nil {
 		s.o.Log.Debug("cannot answer", "name", t.name, "error", err)
 		return t.q.appendEmpty(dst, rcodeFailure)
@@ -94,7 +105,8 @@ func (s *Server) reply(t *turn, dst []byte, f found) []byte {
 		}
 	}
 	if len(a.addrs) > 0 {
-		if err := s.o.Learn(t.name, t.client, a.addrs, a.minTTL(f.age)); err != nil {
+		lesson := Lesson{Name: t.name, Client: t.client, Addrs: a.addrs, TTL: a.minTTL(f.age), Stream: t.stream}
+		if err := s.o.Learn(lesson); err != nil {
 			s.o.Log.Warn("answer withheld", "name", t.name, "client", t.client, "error", err)
 			return t.q.appendEmpty(dst, rcodeFailure)
 		}
@@ -108,7 +120,7 @@ func (s *Server) reply(t *turn, dst []byte, f found) []byte {
 // keep gives a turn that stays what it is while the message's buffer is used
 // for the next one.
 func (t *turn) keep() *turn {
-	out := &turn{client: t.client, name: t.name, decision: t.decision, refusal: t.refusal}
+	out := &turn{client: t.client, name: t.name, decision: t.decision, refusal: t.refusal, stream: t.stream}
 	out.q.parse(append([]byte(nil), t.q.msg...))
 	out.key = append([]byte(nil), t.key...)
 	return out

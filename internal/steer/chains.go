@@ -200,6 +200,11 @@ func (p *Plan) Taker(c Chain, client netip.Addr, mac [6]byte) (int, bool) {
 	return 0, false
 }
 
+// NamesMACs says whether some destination names clients by hardware address.
+func (p *Plan) NamesMACs() bool {
+	return slices.ContainsFunc(p.Clients, func(r ClientRule) bool { return !r.Prefix.IsValid() })
+}
+
 func (p *Plan) bits(client netip.Addr, mac [6]byte) (include, exclude uint64) {
 	best := -1
 	var net ClientRule

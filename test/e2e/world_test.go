@@ -266,7 +266,10 @@ const (
 	mainSection = `
 config routerd 'main'
 	list lan 'br-lan'
+	list resolver 'https://22.8.8.8/dns-query'
+	list resolver 'tls://22.8.8.8'
 `
+	observing = mainSection + "\toption dns 'observe'\n"
 	homeTunnel = `
 config tunnel 'home'
 	option config '/etc/routerd/home.conf'

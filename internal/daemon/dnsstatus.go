@@ -1,0 +1,162 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/routerd/routerd/ebpf"
+	"github.com/routerd/routerd/internal/control"
+	"github.com/routerd/routerd/internal/dns"
+	"github.com/routerd/routerd/internal/owned"
+)
+
+// dnsStatus says what becomes of lookups.
+func (d *daemon) dnsStatus(v *view, s ebpf.Stats) control.DNSStatus {
+	out := control.DNSStatus{
+		Mode: string(v.settings.cfg.Main.DNS), Queries: s.Answers, Learned: s.Learned,
+		Turned: s.Queries + s.Streams, Failed: s.Unanswered, Bypass: d.bypasses.list(d.neighbours),
+	}
+	if v.resolver == nil {
+		return out
+	}
+	r := v.resolver.Stats()
+	out.Cached, out.Asked, out.Stale = r.Hits, r.Misses, r.Stale
+	out.Pending, out.Hosts = d.keeper.pending()
+	paths := pathNames(v)
+	for _, u := range v.resolver.Upstreams() {
+		e := control.UpstreamStatus{URL: u.Upstream.String(), Path: paths[u.Path], State: "ok", Failures: u.Failures}
+		if u.Err != nil {
+			e.State, e.Reason = "failing", u.Err.Error()
+		}
+		out.Upstreams = append(out.Upstreams, e)
+	}
+	return out
+}
+
+// doctor gives the findings that only the daemon can make.
+func (d *daemon) doctor(ctx context.Context) ([]control.Finding, error) {
+	v := d.seen()
+	if err := v.ready(); err != nil {
+		return nil, err
+	}
+	out := judgeBypass(d.bypasses.list(d.neighbours))
+	if v.resolver == nil {
+		return append(out, control.Finding{
+			Topic: "dns", Level: control.LevelNote,
+			Text: "option dns is 'observe': listed names are found by whatever answers clients get, true or not",
+			Mend: "set option dns 'secure'",
+		}), nil
+	}
+	out = append(out, judgeUpstreams(v.resolver.Upstreams(), pathNames(&v))...)
+	return append(out, d.compareProvider(ctx, &v)...), nil
+}
+
+func judgeBypass(list []control.Bypass) []control.Finding {
+	if len(list) == 0 {
+		return []control.Finding{{Topic: "bypass", Level: control.LevelOK, Text: "no client was seen asking a resolver past the router in the last day"}}
+	}
+	out := make([]control.Finding, len(list))
+	for i, b := range list {
+		name := b.Address
+		if b.Resolver != "" {
+			name = b.Resolver + " (" + b.Address + ")"
+		}
+		out[i] = control.Finding{
+			Topic: "bypass", Level: control.LevelWarning,
+			Text: fmt.Sprintf("client %s connects to the resolver %s over HTTPS: what it looks up there is not seen; "+
+				"connections to listed names are still told by their TLS names, and moved by a reset", b.Client, name),
+			Mend: "switch \"secure DNS\" off in the browser or the device's settings",
+		}
+		if b.Refused {
+			out[i].Level = control.LevelNote
+			out[i].Text = fmt.Sprintf("client %s tried DNS over TLS with %s, which is refused so that it asks the router", b.Client, name)
+			out[i].Mend = "switch \"private DNS\" off on the device, or option local_dns '0' to let it pass"
+		}
+	}
+	return out
+}
+
+func judgeUpstreams(list []dns.UpstreamState, paths map[owned.PathIndex]string) []control.Finding {
+	var out []control.Finding
+	for _, u := range list {
+		if u.Err == nil {
+			continue
+		}
+		out = append(out, control.Finding{
+			Topic: "dns", Level: control.LevelWarning,
+			Text: fmt.Sprintf("resolver %s by path %s fails: %v", u.Upstream, paths[u.Path], u.Err),
+			Mend: "add another one: `list resolver` in section main",
+		})
+	}
+	if len(out) == 0 {
+		out = append(out, control.Finding{Topic: "dns", Level: control.LevelOK, Text: "the resolvers that were asked answer"})
+	}
+	return out
+}
+
+// The bounds of a comparison with the provider's resolver.
+const (
+	compareNames = 6
+	compareTime  = 5 * time.Second
+)
+
+// compareProvider asks the provider's resolver for a few hosts of checks, which
+// anybody asks for, and compares the answers with the trusted ones.
+func (d *daemon) compareProvider(ctx context.Context, v *view) []control.Finding {
+	servers := providerResolvers("/")
+	if len(servers) == 0 {
+		return nil
+	}
+	hosts := fixedHosts(v.settings)
+	hosts = hosts[:min(len(hosts), compareNames)]
+	ctx, cancel := context.WithTimeout(ctx, compareTime)
+	defer cancel()
+	found := make([]string, len(hosts))
+	var all sync.WaitGroup
+	for i, name := range hosts {
+		all.Go(func() { found[i] = v.tampered(ctx, servers[0], name) }) // ends with its lookups, which ctx bounds
+	}
+	all.Wait()
+	found = slices.DeleteFunc(found, func(s string) bool { return s == "" })
+	if len(found) == 0 {
+		return []control.Finding{{Topic: "dns", Level: control.LevelOK, Text: fmt.Sprintf(
+			"the provider's resolver %s was seen forging no answer (%d names of checks were compared)", servers[0], len(hosts))}}
+	}
+	return []control.Finding{{
+		Topic: "dns", Level: control.LevelNote,
+		Text: "dns_tampered: the provider's resolver " + servers[0].String() + " gives other answers than the trusted one: " + strings.Join(found, "; "),
+		Mend: "nothing: listed names are resolved by routerd (option dns 'secure')",
+	}}
+}
+
+// tampered is the evidence that a server's answer for a name has been tampered
+// with; "" for none.
+func (v *view) tampered(ctx context.Context, server netip.Addr, name string) string {
+	chain, _, ok := v.settings.plan.Rules.Name(name)
+	if !ok {
+		return ""
+	}
+	u, err := dns.ParseUpstream("udp://" + netip.AddrPortFrom(server, 53).String())
+	if err != nil {
+		return ""
+	}
+	theirs, err := v.resolver.Ask(ctx, u, owned.PathDirect, name, dnsmessage.TypeA)
+	if err != nil {
+		return ""
+	}
+	ours, err := v.lookup(ctx, v.keeping(&v.settings.plan.Destinations[chain[0].Destination]), name, dnsmessage.TypeA)
+	if err != nil {
+		return ""
+	}
+	if t := dns.Compare(theirs, ours); t.Sure {
+		return name + ": " + t.Detail
+	}
+	return ""
+}

@@ -1,0 +1,228 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+	"golang.org/x/time/rate"
+
+	"github.com/routerd/routerd/internal/config"
+	"github.com/routerd/routerd/internal/dns"
+	"github.com/routerd/routerd/internal/owned"
+	"github.com/routerd/routerd/internal/steer"
+)
+
+// The bounds of looking up names that nobody asked for.
+const (
+	keeperWorkers = 8  // names at a time
+	keeperRate    = 25 // names a second, each asked for A and AAAA
+	keeperBurst   = 50
+	// keepLeast and keepMost bound how long the addresses of a name are taken to
+	// hold: a TTL of seconds is not worth a lookup every few seconds, since what
+	// was known stays known for hours, and a day is long for a cloud's addresses.
+	keepLeast = 5 * time.Minute
+	keepMost  = 6 * time.Hour
+	// failLeast and failMost bound the time after a failed lookup.
+	failLeast = 5 * time.Second
+	failMost  = 10 * time.Minute
+)
+
+// keeper looks listed names with fixed hosts up at the start, and again before
+// what is known of them is old: clients that cached their addresses before routerd
+// ran, or that never ask the router, are steered too.
+type keeper struct {
+	wake chan struct{} // something is due earlier than it was
+
+	mu    sync.Mutex // guards what follows
+	names []string   // in order of importance
+	state map[string]*held
+}
+
+// held is a name's next lookup.
+type held struct {
+	due      time.Time
+	failures int
+	busy     bool
+}
+
+func newKeeper() *keeper { return &keeper{wake: make(chan struct{}, 1), state: map[string]*held{}} }
+
+// set replaces the names; those that were there keep their time.
+func (k *keeper) set(names []string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	old := k.state
+	k.names, k.state = names, make(map[string]*held, len(names))
+	for _, n := range names {
+		if k.state[n] = old[n]; k.state[n] == nil {
+			k.state[n] = &held{}
+		}
+	}
+	k.poke()
+}
+
+// retry has the lookups that failed done again at once.
+func (k *keeper) retry() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, s := range k.state {
+		if s.failures > 0 {
+			s.failures, s.due = 0, time.Time{}
+		}
+	}
+	k.poke()
+}
+
+func (k *keeper) poke() {
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+// next takes the first name that is due, or says how long none will be.
+func (k *keeper) next(now time.Time) (name string, wait time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	wait = time.Hour
+	for _, n := range k.names {
+		s := k.state[n]
+		if s.busy {
+			continue
+		}
+		if left := s.due.Sub(now); left > 0 {
+			wait = min(wait, left)
+			continue
+		}
+		s.busy = true
+		return n, 0
+	}
+	return "", wait
+}
+
+// done notes what came of a lookup: how long the addresses hold, or an error.
+func (k *keeper) done(now time.Time, name string, ttl time.Duration, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := k.state[name]
+	if s == nil {
+		return // of settings before these
+	}
+	s.busy = false
+	if err != nil {
+		s.due = now.Add(min(failLeast<<min(s.failures, 10), failMost))
+		s.failures++
+		return
+	}
+	hold := min(max(ttl, keepLeast), keepMost)
+	// Somewhat before the time, and not all at the same time.
+	s.failures, s.due = 0, now.Add(hold*9/10-time.Duration(rand.Int64N(int64(hold/10))))
+}
+
+// pending is how many names have not been looked up with success yet, of how
+// many.
+func (k *keeper) pending() (left, all int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, s := range k.state {
+		if s.due.IsZero() || s.failures > 0 {
+			left++
+		}
+	}
+	return left, len(k.names)
+}
+
+// runKeeper looks names up until ctx ends, then closes what it returns.
+func (d *daemon) runKeeper(ctx context.Context) <-chan struct{} {
+	ended := make(chan struct{})
+	go func() { // ends with ctx
+		defer close(ended)
+		d.keepNames(ctx)
+	}()
+	return ended
+}
+
+func (d *daemon) keepNames(ctx context.Context) {
+	limit := rate.NewLimiter(keeperRate, keeperBurst)
+	slots := make(chan struct{}, keeperWorkers)
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	for ctx.Err() == nil {
+		name, wait := d.keeper.next(time.Now())
+		if name == "" {
+			select {
+			case <-ctx.Done():
+			case <-d.keeper.wake:
+			case <-time.After(wait):
+			}
+			continue
+		}
+		if limit.Wait(ctx) != nil {
+			return
+		}
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		workers.Go(func() { // ends with its lookup, which ctx bounds
+			defer func() { <-slots }()
+			ttl, err := d.keepName(ctx, name)
+			d.keeper.done(time.Now(), name, ttl, err)
+		})
+	}
+}
+
+var errNoResolver = errors.New("the resolver does not run")
+
+// keepName looks a name up and makes its addresses known.
+func (d *daemon) keepName(ctx context.Context, name string) (time.Duration, error) {
+	v := d.seen()
+	if v.resolver == nil || v.settings == nil {
+		return 0, errNoResolver
+	}
+	chain, _, ok := v.settings.plan.Rules.Name(name)
+	if !ok {
+		return keepMost, nil // of settings before these
+	}
+	decision := v.keeping(&v.settings.plan.Destinations[chain[0].Destination])
+	var ttl uint32
+	var errs []error
+	for _, t := range []dns.Type{dnsmessage.TypeA, dnsmessage.TypeAAAA} {
+		if t == dnsmessage.TypeAAAA && !v.settings.cfg.Main.IPv6 {
+			continue
+		}
+		a, err := v.lookup(ctx, decision, name, t)
+		if err == nil && len(a.Addrs) > 0 {
+			ttl = max(ttl, a.TTL)
+			err = d.learnVerified(name, 0, a.Addrs, a.TTL)
+		}
+		errs = append(errs, err)
+	}
+	return time.Duration(ttl) * time.Second, errors.Join(errs...)
+}
+
+// keeping is by which path a destination's names are looked up unasked. What is
+// blocked is looked up as well, so that it is known what to block.
+func (v *view) keeping(dest *steer.Destination) dns.Decision {
+	if dest.Policy != config.PolicyBlock {
+		return v.decision(dest)
+	}
+	return dns.Decision{Path: owned.PathDirect, Else: v.anyTunnel(dest)}
+}
+
+// lookup asks by the path of a decision, and by the other one where that fails.
+func (v *view) lookup(ctx context.Context, d dns.Decision, name string, t dns.Type) (dns.Answer, error) {
+	a, err := v.resolver.Lookup(ctx, d.Path, name, t)
+	if (err != nil || !a.Settled()) && d.Else != owned.PathNone {
+		a, err = v.resolver.Lookup(ctx, d.Else, name, t)
+	}
+	if err == nil && !a.Settled() {
+		err = errors.New("the upstreams refuse or fail")
+	}
+	return a, err
+}
