@@ -27,7 +27,7 @@ func TestTunnelThatCannotComeUpAtBootLeaksNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, ownLab(t, lab.Options{}))
 	w.cut(lab.ExitAddress4)
-	w.configure(mainSection + homeTunnel + exchanges)
+	w.configure(observing + homeTunnel + exchanges)
 	w.start()
 	within(t, usual, "status answers", func() bool { _, ok := w.tryStatus(); return ok })
 	const name, plain = "n01812.fresh.binance.com", "news.example"
@@ -75,7 +75,7 @@ func TestTunnelWhoseEndpointCannotBeResolvedLeaksNothing(t *testing.T) {
 }
 
 func TestIPv6OfAListedDestinationIsRefusedWhenTheTunnelHasNone(t *testing.T) {
-	w := raise(t, ownLab(t, lab.Options{Exit2NoIPv6: true}), mainSection+otherTunnel+exchanges)
+	w := raise(t, ownLab(t, lab.Options{Exit2NoIPv6: true}), observing+otherTunnel+exchanges)
 	const name = "n01824.fresh.binance.com"
 	if r := w.open(lab.Client, 4, name); way(r) != overOther {
 		t.Errorf("IPv4 went %s: %s", way(r), r.Error)

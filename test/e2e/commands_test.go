@@ -76,7 +76,7 @@ func part(t *testing.T, raw, name string) json.RawMessage {
 }
 
 func TestJSONHasWhatTheContractPromises(t *testing.T) {
-	w := raise(t, sharedLab(t), usualSettings)
+	w := raise(t, sharedLab(t), usualObserving)
 	pool := w.mine(lab.Client, "stratum.braiins.com:3333")
 	status, why := w.must("status", "--json"), w.must("why", "--json", "stratum.braiins.com", "--client", "192.168.1.10")
 	flows, events := w.must("flows", "--json"), w.must("events", "--json")

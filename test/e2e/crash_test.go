@@ -17,7 +17,7 @@ func TestKilledDaemonBreaksNothingAndTheNextOneAdopts(t *testing.T) {
 			if hook == "clsact" {
 				occupyTCX(t, l)
 			}
-			w := raise(t, l, usualSettings)
+			w := raise(t, l, usualObserving)
 			if got := w.status().DataPlane.Hook; got != hook {
 				t.Fatalf("the data plane hangs on %s", got)
 			}

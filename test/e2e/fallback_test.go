@@ -39,7 +39,7 @@ func (w *world) becomes(limit time.Duration, name, path, state string) {
 	})
 }
 
-const fallbacks = mainSection + homeTunnel + otherTunnel + `
+const fallbacks = observing + homeTunnel + otherTunnel + `
 config destination 'blocked'
 	list service 'binance'
 	list tunnel 'home'

@@ -23,7 +23,7 @@ func TestFirstPacketOfAListedNameTakesTheTunnel(t *testing.T) {
 }
 
 func TestFirstPacketOfAnUnlistedNameStaysDirect(t *testing.T) {
-	w := raise(t, sharedLab(t), usualSettings)
+	w := raise(t, sharedLab(t), usualObserving)
 	names := lab.PlainNames()[:1000]
 	for _, family := range families() {
 		t.Run(fmt.Sprintf("IPv%d", family), func(t *testing.T) {

@@ -17,7 +17,7 @@ func TestRouterWithIPTables(t *testing.T) {
 				w.allGo(t, directly, lab.ISP, family, unlisted)
 			}
 			w.noLeak(listed...)
-			w.refused(lab.Client, "bank.example")
+			w.blocked(lab.Client, "bank.example")
 			w.goes(lab.Router, overHome, "n01600.fresh.binance.com")
 			pool := w.mine(lab.Client, "stratum.braiins.com:3333")
 			w.must("add", "www.shopping.example", "--to", "exchanges")

@@ -25,6 +25,24 @@ func (w *world) refused(host string, names ...string) {
 	w.noLeak(names...)
 }
 
+// blocked fails unless clients are told that a name does not exist, and cannot
+// reach it either at an address that they know from before.
+func (w *world) blocked(host, name string) {
+	w.Helper()
+	for _, family := range families() {
+		if r := w.open(host, family, name); r.OK || !strings.Contains(r.Error, "NameError") {
+			w.Errorf("IPv%d: %s is told of %s: %s, want that there is no such name", family, host, name, r.Error)
+		}
+		within(w.T, usual, "the addresses of a blocked name are known", func() bool {
+			return len(w.why(address(w.T, name, family).String()).Addresses) > 0
+		})
+		if got := w.openKnown(host, family, name); got != nowhere {
+			w.Errorf("IPv%d: %s reaches %s %s", family, host, name, got)
+		}
+	}
+	w.noLeak(name)
+}
+
 func (w *world) refusedTCP(host string, family int, name string) {
 	w.Helper()
 	r := w.open(host, family, name)
@@ -62,7 +80,7 @@ config destination 'nets'
 	list address '`+network(t, "video.example", 6)+`'
 `+exchanges)
 	for name, test := range map[string]func(*testing.T){
-		"block refuses at once":                  func(*testing.T) { w.refused(lab.Client, "bank.example") },
+		"blocked names do not exist":             func(*testing.T) { w.blocked(lab.Client, "bank.example") },
 		"direct is an exception inside a suffix": func(*testing.T) { w.goes(lab.Client, directly, "n01400.fresh.binance.com") },
 		"the rest of the suffix is steered":      func(*testing.T) { w.goes(lab.Client, overHome, "n01404.fresh.binance.com") },
 		"full covers the name":                   func(*testing.T) { w.goes(lab.Client, overHome, "news.example") },

@@ -269,7 +269,10 @@ config routerd 'main'
 	list resolver 'https://22.8.8.8/dns-query'
 	list resolver 'tls://22.8.8.8'
 `
-	observing = mainSection + "\toption dns 'observe'\n"
+	// observing has clients' answers seen and not given: what the data plane does
+	// with them is then tested alone.
+	observing      = mainSection + "\toption dns 'observe'\n"
+	usualObserving = observing + homeTunnel + otherTunnel + exchanges + pools
 	homeTunnel = `
 config tunnel 'home'
 	option config '/etc/routerd/home.conf'
