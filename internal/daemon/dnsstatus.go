@@ -107,6 +107,14 @@ const (
 	compareTime  = 5 * time.Second
 )
 
+// compared is what the provider's resolver says of a name, and what came of the
+// comparison with the trusted answer.
+type compared struct {
+	name   string
+	theirs dns.Answer
+	found  dns.Tampered
+}
+
 // compareProvider asks the provider's resolver for a few hosts of checks, which
 // anybody asks for, and compares the answers with the trusted ones.
 func (d *daemon) compareProvider(ctx context.Context, v *view) []control.Finding {
@@ -115,48 +123,61 @@ func (d *daemon) compareProvider(ctx context.Context, v *view) []control.Finding
 		return nil
 	}
 	hosts := fixedHosts(v.settings)
-	hosts = hosts[:min(len(hosts), compareNames)]
+	all := make([]compared, min(len(hosts), compareNames))
 	ctx, cancel := context.WithTimeout(ctx, compareTime)
 	defer cancel()
-	found := make([]string, len(hosts))
-	var all sync.WaitGroup
-	for i, name := range hosts {
-		all.Go(func() { found[i] = v.tampered(ctx, servers[0], name) }) // ends with its lookups, which ctx bounds
+	var asked sync.WaitGroup
+	for i := range all {
+		asked.Go(func() { all[i] = v.compare(ctx, servers[0], hosts[i]) }) // ends with its lookups, which ctx bounds
 	}
-	all.Wait()
-	found = slices.DeleteFunc(found, func(s string) bool { return s == "" })
-	if len(found) == 0 {
+	asked.Wait()
+	return judgeProvider(servers[0], all)
+}
+
+// compare asks a server for a name, and compares its answer with the trusted one.
+func (v *view) compare(ctx context.Context, server netip.Addr, name string) compared {
+	out := compared{name: name}
+	chain, _, ok := v.settings.plan.Rules.Name(name)
+	if !ok {
+		return out
+	}
+	u, err := dns.ParseUpstream("udp://" + netip.AddrPortFrom(server, 53).String())
+	if err != nil {
+		return out
+	}
+	if out.theirs, err = v.resolver.Ask(ctx, u, owned.PathDirect, name, dnsmessage.TypeA); err != nil {
+		return out
+	}
+	ours, err := v.lookup(ctx, v.keeping(&v.settings.plan.Destinations[chain[0].Destination]), name, dnsmessage.TypeA)
+	if err == nil {
+		out.found = dns.Compare(out.theirs, ours)
+	}
+	return out
+}
+
+func judgeProvider(server netip.Addr, all []compared) []control.Finding {
+	var forged []string
+	for _, c := range all {
+		if c.found.Sure || c.found.Reason == dns.ReasonDisjoint && againElsewhere(all, c) {
+			forged = append(forged, c.name+": "+c.found.Detail)
+		}
+	}
+	if len(forged) == 0 {
 		return []control.Finding{{Topic: "dns", Level: control.LevelOK, Text: fmt.Sprintf(
-			"the provider's resolver %s was seen forging no answer (%d names of checks were compared)", servers[0], len(hosts))}}
+			"the provider's resolver %s was seen forging no answer (%d names of checks were compared)", server, len(all))}}
 	}
 	return []control.Finding{{
 		Topic: "dns", Level: control.LevelNote,
-		Text: "dns_tampered: the provider's resolver " + servers[0].String() + " gives other answers than the trusted one: " + strings.Join(found, "; "),
+		Text: fmt.Sprintf("dns_tampered: the provider's resolver %s forges answers: %s", server, strings.Join(forged, "; ")),
 		Mend: "nothing: listed names are resolved by routerd (option dns 'secure')",
 	}}
 }
 
-// tampered is the evidence that a server's answer for a name has been tampered
-// with; "" for none.
-func (v *view) tampered(ctx context.Context, server netip.Addr, name string) string {
-	chain, _, ok := v.settings.plan.Rules.Name(name)
-	if !ok {
-		return ""
-	}
-	u, err := dns.ParseUpstream("udp://" + netip.AddrPortFrom(server, 53).String())
-	if err != nil {
-		return ""
-	}
-	theirs, err := v.resolver.Ask(ctx, u, owned.PathDirect, name, dnsmessage.TypeA)
-	if err != nil {
-		return ""
-	}
-	ours, err := v.lookup(ctx, v.keeping(&v.settings.plan.Destinations[chain[0].Destination]), name, dnsmessage.TypeA)
-	if err != nil {
-		return ""
-	}
-	if t := dns.Compare(theirs, ours); t.Sure {
-		return name + ": " + t.Detail
-	}
-	return ""
+// againElsewhere says whether a name's wrong address was given for another name
+// too, wrongly as well: servers differ by place and time, block pages do not.
+func againElsewhere(all []compared, c compared) bool {
+	return slices.ContainsFunc(all, func(o compared) bool {
+		return o.name != c.name && o.found.Reason == dns.ReasonDisjoint &&
+			slices.ContainsFunc(o.theirs.Addrs, func(a netip.Addr) bool { return slices.Contains(c.theirs.Addrs, a) })
+	})
 }
