@@ -133,7 +133,17 @@ func fixtureStatus() control.Status {
 			Hook: "tcx", Devices: []string{"br-lan", "wg-server"}, Addresses: 123, MaxAddresses: 16384,
 			Names: 1830, Flows: 12, Pinned: true,
 		},
-		DNS: control.DNSStatus{Mode: "secure", Queries: 4211, Learned: 312},
+		DNS: control.DNSStatus{
+			Mode: "secure", Queries: 4211, Learned: 312, Turned: 907, Cached: 640, Asked: 267, Stale: 3, Hosts: 412, Pending: 2,
+			Upstreams: []control.UpstreamStatus{
+				{URL: "https://1.1.1.1/dns-query", Path: "home", State: "ok"},
+				{URL: "https://1.1.1.1/dns-query", Path: "direct", State: "failing", Reason: "ask https://1.1.1.1/dns-query: tls: connection reset by peer", Failures: 4},
+			},
+			Bypass: []control.Bypass{
+				{Client: "192.168.1.40 (02:00:00:00:00:40)", Resolver: "dns.google", Address: "8.8.8.8", Protocol: control.ProtocolDoH, Last: time.Date(2026, 11, 23, 14, 57, 0, 0, time.UTC)},
+				{Client: "192.168.1.41 (02:00:00:00:00:41)", Address: "198.51.100.53", Protocol: control.ProtocolDoT, Refused: true, Last: time.Date(2026, 11, 23, 14, 50, 0, 0, time.UTC)},
+			},
+		},
 		Tunnels: []control.TunnelStatus{
 			{Name: "home", Device: "rd-home", Backend: "kernel", State: "up", LastHandshakeS: ptr[int64](12), RxBytes: 1288490188, TxBytes: 314572800, RTTMs: ptr(48.2), Endpoint: "198.51.100.1:51820"},
 			{Name: "backup", Device: "rd-backup", Backend: "userspace", State: "down", Reason: "the peer 198.51.100.9:51820 has not answered for 4 minutes; see whether its endpoint and keys are right", LastHandshakeS: ptr[int64](245), TxBytes: 592},
@@ -162,7 +172,7 @@ func fixtureWhy(query, client string) (control.Why, error) {
 		Reason: "policy tunnel; home is the first of its tunnels that is up",
 		Addresses: []control.WhyAddress{
 			{Address: "203.0.113.7", LearnedFrom: "dns", Names: []string{"api.binance.com", "a-name-so-long-that-it-needs-to-be-cut.cdn.example.net"}, Clients: []string{"192.168.1.40"}, AgeS: 75, ExpiresS: 3525},
-			{Address: "2001:db8:1234:5678:9abc:def0:1234:5678", LearnedFrom: "resolver", Names: []string{"api.binance.com"}, AgeS: 7, ExpiresS: 290, SharedWith: []string{"shop.example", "static.example"}},
+			{Address: "2001:db8:1234:5678:9abc:def0:1234:5678", LearnedFrom: "resolver", Trusted: true, Names: []string{"api.binance.com"}, AgeS: 7, ExpiresS: 290, SharedWith: []string{"shop.example", "static.example"}},
 		},
 	}, nil
 }

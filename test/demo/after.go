@@ -186,20 +186,32 @@ func (s *show) waitForBytes(ctx context.Context, from netip.Addr) (uint64, error
 	return at, s.router.explain("wait for the download", err)
 }
 
-// showNoDaemon uses names while there is no daemon.
+// showNoDaemon uses names while there is no daemon: nothing leaks, and nobody
+// else notices.
 func (s *show) showNoDaemon(ctx context.Context) error {
-	s.say("no daemon runs: names known, never looked up before, and not listed")
-	allOK, said := true, []string{}
-	for _, x := range []struct{ name, path string }{
-		{knownName, pathTunnel}, {freshName(), pathTunnel}, {unlistedName, pathDirect},
-	} {
-		ok, words, err := s.open(ctx, x.name, x.path)
-		if err != nil {
-			return err
-		}
-		allOK, said = allOK && ok, append(said, words)
+	s.say("no daemon runs: a name known before, one never looked up, and one that is not listed")
+	known := Case{Client: lab.Client, Method: HTTPS, Name: knownName, Family: 4}
+	o, err := s.driver.curlTo(ctx, known, s.driver.knownAddress(known))
+	if err != nil {
+		return err
 	}
-	s.add("steering with no daemon", allOK, "%s", strings.Join(said, ", "))
+	fresh := Case{Client: lab.Client, Method: HTTPS, Name: freshName(), Family: 4}
+	lookup, err := s.driver.drive(ctx, fresh)
+	if err != nil {
+		return err
+	}
+	leaked, err := s.witness.to(s.driver.knownAddress(fresh))
+	if err != nil {
+		return err
+	}
+	plain, words, err := s.open(ctx, unlistedName, pathDirect)
+	if err != nil {
+		return err
+	}
+	through := o.answered && o.seenAs.String() == lab.ExitSource4
+	ok := through && plain && !lookup.answered && lookup.took < refusedWithin && leaked.isp == 0
+	s.add("with no daemon", ok, "%s at its address through the tunnel: %t; a new listed name is not found, at once: %t; %s",
+		knownName, through, !lookup.answered, words)
 	return nil
 }
 
@@ -233,8 +245,8 @@ func (s *show) showNextDaemon(ctx context.Context) error {
 // showCleanup removes routerd from the router and compares. It is not done where
 // the daemon is to stay.
 func (s *show) showCleanup(ctx context.Context) error {
-	if s.o.Keep {
-		return nil
+	if err := s.unforge(); err != nil || s.o.Keep {
+		return err
 	}
 	s.say("routerd ends; routerd cleanup, twice")
 	if err := s.router.kill(ctx, "TERM"); err != nil {

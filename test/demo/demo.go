@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/routerd/routerd/test/lab"
+	"github.com/routerd/routerd/test/lab/interfere"
 )
 
 // KeptLab is the name of a lab that is left running, unless Options name one.
@@ -76,6 +77,7 @@ type show struct {
 	router    *router
 	driver    *driver
 	witness   witness
+	unforge   func() error            // has the provider tell the truth again
 	addresses map[string][]netip.Addr // of the clients, by host
 	cases     []Case
 	before    dump
@@ -158,7 +160,21 @@ func (s *show) startRouter(ctx context.Context) error {
 		return err
 	}
 	s.say("routerd tunnel import %s %s, a wg-quick file", tunnelName, quickFile)
-	return s.router.importTunnel(ctx)
+	if err := s.router.importTunnel(ctx); err != nil {
+		return err
+	}
+	return s.forge(ctx)
+}
+
+// forge has the provider answer every lookup of listed names with its block page,
+// whatever server is asked, for as long as the demo lasts.
+func (s *show) forge(ctx context.Context) error {
+	s.say("the provider forges DNS answers from now on: %s and more are at its block page", knownName)
+	var err error
+	s.unforge, err = s.lab.Interfere(ctx, lab.Interference{Kind: interfere.DNSForge, Names: []string{
+		"binance.com", "okx.com", "bybit.com", "kraken.com", "braiins.com", "f2pool.com", "metamask.io",
+	}})
+	return err
 }
 
 // driveAll drives the clients, one case after another.

@@ -9,12 +9,14 @@ import (
 )
 
 // settingsText is the router's /etc/config/routerd before a tunnel is imported;
-// the verbs are an IPv4 and an IPv6 network.
+// the verbs are the public resolver, an IPv4 and an IPv6 network.
 const settingsText = `config routerd 'main'
 	option enabled '1'
 	list lan 'br-lan'
 	option own_traffic '1'
-	option dns 'observe'
+	option dns 'secure'
+	list resolver 'https://%[1]s/dns-query'
+	list resolver 'tls://%[1]s'
 	option ipv6 '1'
 
 # Exceptions: the more specific rule wins.
@@ -37,8 +39,8 @@ config destination 'exchanges'
 config destination 'pools'
 	option label 'Mining pools'
 	list category 'pool'
-	list address '%s'
-	list address '%s'
+	list address '%[2]s'
+	list address '%[3]s'
 	option policy 'tunnel'
 	option fallback 'block'
 `
@@ -50,7 +52,7 @@ const tunnelName = "home"
 const network6 = "2d00:10:ffff::/48"
 
 // settings is the text of the router's settings.
-func settings(net4, net6 netip.Prefix) string { return fmt.Sprintf(settingsText, net4, net6) }
+func settings(net4, net6 netip.Prefix) string { return fmt.Sprintf(settingsText, lab.Resolver4, net4, net6) }
 
 // freeNetwork finds 16 IPv4 addresses of the lab's servers that no name has.
 func freeNetwork(names []lab.Name) (netip.Prefix, error) {
