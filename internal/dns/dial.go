@@ -3,7 +3,6 @@ package dns
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -61,52 +60,6 @@ func BuildFloor() time.Time {
 		}
 	}
 	return floor
-}
-
-// verifier checks a server's certificate by its name or address, at a time that
-// also holds before the clock is set.
-type verifier struct {
-	host  string
-	roots *x509.CertPool // nil: the system's
-	now   func() time.Time
-	floor time.Time
-}
-
-// config is for one upstream. The standard check is replaced, not left out:
-// verify does the same at another time.
-func (v verifier) config(protocols ...string) *tls.Config {
-	return &tls.Config{
-		ServerName: v.host, NextProtos: protocols, MinVersion: tls.VersionTLS12,
-		InsecureSkipVerify: true, VerifyConnection: v.verify,
-	}
-}
-
-func (v verifier) verify(state tls.ConnectionState) error {
-	opts := x509.VerifyOptions{
-		Roots: v.roots, DNSName: v.host, CurrentTime: v.time(state.PeerCertificates), Intermediates: x509.NewCertPool(),
-	}
-	for _, c := range state.PeerCertificates[1:] {
-		opts.Intermediates.AddCert(c)
-	}
-	_, err := state.PeerCertificates[0].Verify(opts)
-	return err
-}
-
-// time is now, once the clock is set. Before, all that is known is that the
-// floor has passed: a certificate that was issued later is taken to be valid
-// from the start, one that ended before the floor has ended.
-func (v verifier) time(chain []*x509.Certificate) time.Time {
-	now := v.now()
-	if !now.Before(v.floor) {
-		return now
-	}
-	now = v.floor
-	for _, c := range chain {
-		if c.NotBefore.After(now) {
-			now = c.NotBefore
-		}
-	}
-	return now
 }
 
 // Layers of UpstreamError.

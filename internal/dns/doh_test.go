@@ -131,47 +131,6 @@ func TestRedirectsAndOtherContentAreRefused(t *testing.T) {
 	}
 }
 
-func TestCertificatesAreCheckedBeforeTheClockIsSet(t *testing.T) {
-	floor := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
-	unset := time.Date(1970, 1, 1, 0, 5, 0, 0, time.UTC)
-	for _, c := range []struct {
-		name   string
-		issued time.Time // valid for three months
-		now    time.Time
-		ok     bool
-	}{
-		{"clock set", floor.AddDate(0, -1, 0), floor.AddDate(0, 0, 1), true},
-		{"clock set, expired", floor.AddDate(0, -4, 0), floor.AddDate(0, 0, 1), false},
-		{"clock set, not yet valid", floor.AddDate(0, 1, 0), floor.AddDate(0, 0, 1), false},
-		{"clock unset", floor.AddDate(0, -1, 0), unset, true},
-		{"clock unset, expired when it was built", floor.AddDate(0, -4, 0), unset, false},
-		{"clock unset, issued after it was built", floor.AddDate(2, 0, 0), unset, true},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			a := newAuthority(t, c.issued)
-			pair, err := tls.X509KeyPair(a.cert, a.key)
-			must(t, err)
-			l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}})
-			must(t, err)
-			defer l.Close()
-			go func() {
-				if conn, err := l.Accept(); err == nil {
-					_ = conn.(*tls.Conn).Handshake()
-					_ = conn.Close()
-				}
-			}()
-			v := verifier{host: "dns.example", roots: a.roots, now: func() time.Time { return c.now }, floor: floor}
-			client, err := tls.Dial("tcp", l.Addr().String(), v.config())
-			if err == nil {
-				_ = client.Close()
-			}
-			if (err == nil) != c.ok {
-				t.Errorf("got %v", err)
-			}
-		})
-	}
-}
-
 func TestBuildFloorHasPassed(t *testing.T) {
 	floor := BuildFloor()
 	if floor.Year() < 2026 || floor.After(time.Now()) {

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/routerd/routerd/internal/certs"
 )
 
 const (
@@ -65,13 +67,13 @@ type link struct {
 func newLink(u Upstream, path Path, o *Options) *link {
 	l := &link{upstream: u, path: path, now: o.Now}
 	open := opener{upstream: u, path: path, dial: o.Dial}
-	v := verifier{host: u.host, roots: o.Roots, now: o.Now, floor: o.Floor}
+	v := certs.Verifier{Host: u.host, Roots: o.Roots, Now: o.Now, Floor: o.Floor}
 	tcp := &streamExchanger{connect: func(ctx context.Context) (net.Conn, error) { return open.open(ctx, "tcp") }}
 	switch u.scheme {
 	case SchemeHTTPS:
-		l.exchanger = newDoH(open, v.config("h2", "http/1.1"))
+		l.exchanger = newDoH(open, v.Config("h2", "http/1.1"))
 	case SchemeTLS:
-		config := v.config("dot")
+		config := v.Config("dot")
 		l.exchanger = &streamExchanger{connect: func(ctx context.Context) (net.Conn, error) { return open.openTLS(ctx, config) }}
 	case SchemeUDP:
 		l.exchanger = &udpExchanger{opener: open, tcp: tcp}

@@ -3,14 +3,14 @@ package lists
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"time"
+
+	"github.com/routerd/routerd/internal/certs"
 )
 
 // guard is what one fetch may connect to.
@@ -99,9 +99,7 @@ func addrOf(a net.Addr) netip.Addr {
 	return ap.Addr().Unmap().WithZone("")
 }
 
-// connectTLS is connect and a handshake. The standard check of the certificate
-// is replaced, not left out: verify does the same at a time that also holds
-// before the clock is set.
+// connectTLS is connect and a handshake, in which the server proves who it is.
 func (g *guard) connectTLS(ctx context.Context, network, address string) (net.Conn, error) {
 	raw, err := g.connect(ctx, network, address)
 	if err != nil {
@@ -112,10 +110,8 @@ func (g *guard) connectTLS(ctx context.Context, network, address string) (net.Co
 		_ = raw.Close()
 		return nil, fmt.Errorf("split address: %w", err)
 	}
-	conn := tls.Client(raw, &tls.Config{
-		ServerName: host, NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12,
-		InsecureSkipVerify: true, VerifyConnection: func(s tls.ConnectionState) error { return g.m.verify(host, s) },
-	})
+	v := certs.Verifier{Host: host, Roots: g.m.opts.Roots, Now: g.m.opts.Now, Floor: g.m.opts.Floor}
+	conn := tls.Client(raw, v.Config("http/1.1"))
 	ctx, cancel := context.WithTimeout(ctx, g.m.limits.connect)
 	defer cancel()
 	if err := conn.HandshakeContext(ctx); err != nil {
@@ -123,33 +119,4 @@ func (g *guard) connectTLS(ctx context.Context, network, address string) (net.Co
 		return nil, fmt.Errorf("TLS with %s: %w", oneLine(host), err)
 	}
 	return conn, nil
-}
-
-// verify checks a server's certificate as crypto/tls does.
-func (m *Manager) verify(host string, state tls.ConnectionState) error {
-	opts := x509.VerifyOptions{
-		Roots: m.opts.Roots, DNSName: host, CurrentTime: m.validAt(state.PeerCertificates), Intermediates: x509.NewCertPool(),
-	}
-	for _, c := range state.PeerCertificates[1:] {
-		opts.Intermediates.AddCert(c)
-	}
-	_, err := state.PeerCertificates[0].Verify(opts)
-	return err
-}
-
-// validAt is the time to check certificates for. Before the clock is set all
-// that is known is that the floor has passed; a certificate that was issued
-// later is taken to be valid already.
-func (m *Manager) validAt(chain []*x509.Certificate) time.Time {
-	now := m.opts.Now()
-	if !now.Before(m.opts.Floor) {
-		return now
-	}
-	now = m.opts.Floor
-	for _, c := range chain {
-		if c.NotBefore.After(now) {
-			now = c.NotBefore
-		}
-	}
-	return now
 }

@@ -24,9 +24,10 @@ func arrows() map[string][]string {
 		"internal/steer":     {"internal/catalogue", "internal/config", "internal/owned"},
 		"internal/tunnel":    {"internal/config", "internal/owned"},
 		"internal/control":   {"internal/owned"},
-		"internal/dns":       {"internal/catalogue", "internal/owned"},
-		"internal/reach":     {"internal/dns", "internal/owned"},
-		"internal/lists":     {"internal/catalogue", "internal/config", "internal/steer"},
+		"internal/certs":     {},
+		"internal/dns":       {"internal/catalogue", "internal/certs", "internal/owned"},
+		"internal/reach":     {"internal/catalogue", "internal/certs", "internal/dns", "internal/owned"},
+		"internal/lists":     {"internal/catalogue", "internal/certs", "internal/config", "internal/steer"},
 		"internal/doctor": {
 			"ebpf", "netcfg", "internal/catalogue", "internal/config", "internal/control", "internal/owned", "internal/tunnel",
 		},
