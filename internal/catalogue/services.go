@@ -26,6 +26,20 @@ type Service struct {
 	Rules    []Rule       // every domain it needs: web, static files, API, Stratum
 	Pools    []PoolServer // of category pool: where miners connect
 	Checks   []string     // what to try, the best first: https://, stratum+tcp://, stratum+ssl:// URLs
+	// Large is a path on the host of the first https:// check whose answer is
+	// certainly longer than 64 KiB; "" where none is known.
+	Large string
+}
+
+// Targets gives the checks parsed, in their order.
+func (s Service) Targets() []Target {
+	out := make([]Target, 0, len(s.Checks))
+	for _, c := range s.Checks {
+		if t, err := ParseTarget(c); err == nil { // all were read once, when the catalogue was
+			out = append(out, t)
+		}
+	}
+	return out
 }
 
 // PoolServer is a Stratum server.

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -95,8 +95,13 @@ func (p *serviceParser) value(key, v string) error {
 			return err
 		}
 		s.Checks = append(s.Checks, v)
+	case "large":
+		if err := validateLarge(v); err != nil {
+			return err
+		}
+		s.Large = v
 	default:
-		return fmt.Errorf("key %q: rule, pool and check are allowed", shorten(key))
+		return fmt.Errorf("key %q: rule, pool, check and large are allowed", shorten(key))
 	}
 	return nil
 }
@@ -112,9 +117,13 @@ func (p *serviceParser) finish() error {
 		return fmt.Errorf("service %q has no rule", s.ID)
 	case len(s.Checks) == 0:
 		return fmt.Errorf("service %q has no check", s.ID)
+	case s.Large != "" && !slices.ContainsFunc(s.Checks, isHTTPS):
+		return fmt.Errorf("service %q has something large, and no check over https", s.ID)
 	}
 	return nil
 }
+
+func isHTTPS(check string) bool { return strings.HasPrefix(check, "https://") }
 
 // parsePoolServer reads stratum+tcp://host:port or stratum+ssl://host:port.
 func parsePoolServer(s string) (PoolServer, error) {
@@ -140,21 +149,31 @@ func parsePoolServer(s string) (PoolServer, error) {
 	return PoolServer{Host: name, Port: uint16(n), TLS: scheme == "stratum+ssl"}, nil
 }
 
-// validateCheck accepts the check targets that services have.
+// validateCheck accepts the check targets that services have: those that prove
+// by their answer who they are, and pools.
 func validateCheck(s string) error {
 	if strings.HasPrefix(s, "stratum+") {
 		_, err := parsePoolServer(s)
 		return err
 	}
-	u, err := url.Parse(s)
+	t, err := ParseTarget(s)
 	if err != nil {
-		return fmt.Errorf("check: %w", err)
+		return fmt.Errorf("check %q %w", shorten(s), err)
 	}
-	if u.Scheme != "https" || u.Path == "" || u.User != nil || u.Fragment != "" {
+	if t.Scheme != SchemeHTTPS || !strings.HasSuffix(s, t.Path) {
 		return fmt.Errorf("check %q: allowed: https://host/path, stratum+tcp://host:port, stratum+ssl://host:port", shorten(s))
 	}
-	if _, err := parseName(u.Hostname()); err != nil {
+	if _, err := parseName(t.Host); err != nil {
 		return fmt.Errorf("check %q: %w", shorten(s), err)
+	}
+	return nil
+}
+
+// validateLarge accepts a path that a check's host can be asked for.
+func validateLarge(s string) error {
+	t, err := ParseTarget("https://host.example" + s)
+	if err != nil || t.Path != s {
+		return fmt.Errorf("large %q is not a path, such as /api/v3/exchangeInfo", shorten(s))
 	}
 	return nil
 }

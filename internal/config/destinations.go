@@ -43,7 +43,7 @@ func (r *reader) destination(s *uci.Section) Destination {
 		choiceField("fallback", &d.Fallback, FallbackBlock, FallbackDirect),
 		clientField("client", &d.Clients),
 		clientField("exclude_client", &d.ExcludeClients),
-		checkedList("check", &d.Checks, checkURL(checkForms())),
+		checkedList("check", &d.Checks, checkTarget),
 		secondsField("check_interval", &d.CheckInterval, minCheckInterval, maxCheckInterval),
 	})
 	destinationNotes(&d, got)

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/routerd/routerd/internal/catalogue"
 )
 
 // checkNetwork allows what netifd and the kernel allow as names of networks
@@ -75,16 +77,10 @@ func resolverForms() []urlForm {
 	return []urlForm{{scheme: "https", path: true}, {scheme: "tls"}, {scheme: "udp"}, {scheme: "tcp"}}
 }
 
-// checkForms are those of list check.
-func checkForms() []urlForm {
-	return []urlForm{
-		{scheme: "https", path: true},
-		{scheme: "http", path: true},
-		{scheme: "tls"},
-		{scheme: "tcp", port: true},
-		{scheme: "stratum+tcp", port: true},
-		{scheme: "stratum+ssl", port: true},
-	}
+// checkTarget allows what a destination can be checked by.
+func checkTarget(s string) error {
+	_, err := catalogue.ParseTarget(s)
+	return err
 }
 
 // checkURL gives a check for URLs of certain forms.

@@ -61,7 +61,7 @@ func TestURLChecksTakeWhatIsAllowedOnly(t *testing.T) {
 		"tcp://192.0.2.1:443": true, "stratum+tcp://pool.example.org:3333": true, "stratum+ssl://pool.example.org:443/": true,
 		"tcp://192.0.2.1": false, "stratum+tcp://pool.example.org": false, "stratum+tls://pool.example.org:1": false,
 		"stratum://pool.example.org:1": false, "udp://192.0.2.1:53": false, "example.org": false, "https://example.org/#a": false,
-	}.compare(t, "check", checkURL(checkForms()))
+	}.compare(t, "check", checkTarget)
 	verdicts{
 		"https://lists.example/a.txt?b#": true, "http://lists.example": true, "file:///etc/routerd/a": true,
 		"file://a": false, "file://": false, "file:/a": false, "/a": false, "ftp://lists.example/a": false, "https://lists.example/#a": false,
