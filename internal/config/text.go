@@ -68,7 +68,6 @@ func checkHostPort(example string) func(string) error {
 // urlForm is what a URL of one scheme may and must have.
 type urlForm struct {
 	scheme string
-	port   bool // must be given
 	path   bool // may be given
 }
 
@@ -112,8 +111,6 @@ func (f urlForm) check(u *url.URL) error {
 		return errors.New("holds a user name or password, which is not supported")
 	case strings.HasSuffix(u.Host, ":") || u.Port() != "" && !isPort(u.Port()):
 		return errors.New("has a port that is not a number from 1 to 65535")
-	case u.Port() == "" && f.port:
-		return fmt.Errorf("has no port: write %s://HOST:PORT", f.scheme)
 	}
 	return f.checkPath(u)
 }
