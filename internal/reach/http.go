@@ -1,0 +1,162 @@
+package reach
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/routerd/routerd/internal/catalogue"
+)
+
+// request is what a check sends: what curl sends for the same URL over HTTP/1.1.
+// It is the same on every router.
+func request(t catalogue.Target, path string) string {
+	return "GET " + path + " HTTP/1.1\r\n" +
+		"Host: " + t.HostHeader() + "\r\n" +
+		"User-Agent: curl/8.14.1\r\n" +
+		"Accept: */*\r\n\r\n"
+}
+
+// maxHead bounds the head of an answer, in bytes.
+const maxHead = 32 << 10
+
+// maxPage is how much of a page is looked at.
+const maxPage = 4 << 10
+
+// http asks for a page and reads what a check may.
+func (x *probe) http(ctx context.Context, conn net.Conn, s *Session) {
+	path, want := x.target.Path, int64(bodyBytes)
+	if x.deep {
+		want = deepBytes
+		if x.large != "" {
+			path = x.large
+		}
+	}
+	s.HTTP = &Response{}
+	began := time.Now()
+	head := &io.LimitedReader{R: conn, N: maxHead}
+	in := bufio.NewReaderSize(head, 4<<10)
+	var resp *http.Response
+	err := x.timed(ctx, conn, x.o.Times.Answer, func() (err error) {
+		if _, err = io.WriteString(conn, request(x.target, path)); err != nil {
+			return err
+		}
+		resp, err = readHead(in)
+		return err
+	})
+	s.HTTP.Took = time.Since(began)
+	if err != nil {
+		s.HTTP.Failure = httpFailure(err)
+		return
+	}
+	defer resp.Body.Close()
+	head.N += want + 8<<10 // what chunks add, too
+	s.HTTP.describe(resp)
+	page := s.transfer(&patient{ctx, conn, resp.Body, x.o.Times.Silence}, want)
+	s.HTTP.Length = s.Transfer.Bytes
+	s.HTTP.Title = titleOf(page)
+}
+
+// readHead reads the head of an answer, past those that only announce one
+// (RFC 9110 15.2).
+func readHead(in *bufio.Reader) (*http.Response, error) {
+	const most = 5
+	for range most {
+		resp, err := http.ReadResponse(in, &http.Request{Method: http.MethodGet})
+		if err != nil || resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {
+			return resp, err
+		}
+	}
+	return nil, errors.New("only announcements of an answer came")
+}
+
+// httpFailure tells what is no HTTP from what did not come.
+func httpFailure(err error) Failure {
+	f := failure(err)
+	if f.Fault == FaultOther {
+		f.Fault = FaultGarbage
+	}
+	return f
+}
+
+func (r *Response) describe(resp *http.Response) {
+	r.Status, r.Server = resp.StatusCode, clean(resp.Header.Get("Server"))
+	if u, err := url.Parse(resp.Header.Get("Location")); err == nil && resp.StatusCode/100 == 3 {
+		r.Location = clean(strings.ToLower(u.Hostname()))
+	}
+	const most = 40
+	for name := range resp.Header {
+		r.Fields = append(r.Fields, clean(strings.ToLower(name)))
+	}
+	slices.Sort(r.Fields)
+	r.Fields = r.Fields[:min(len(r.Fields), most)]
+	// Cloudflare's documented sign that a script, not the person, is sent away.
+	r.Challenge = resp.Header.Get("Cf-Mitigated") == "challenge"
+}
+
+// transfer reads a body up to want bytes and gives its beginning.
+func (s *Session) transfer(body io.Reader, want int64) (page []byte) {
+	t := &Transfer{}
+	s.Transfer = t
+	began := time.Now()
+	defer func() { t.Took = time.Since(began) }()
+	buf := make([]byte, 4<<10)
+	for t.Bytes < want {
+		n, err := body.Read(buf[:min(int64(len(buf)), want-t.Bytes)])
+		t.Bytes += int64(n)
+		page = append(page, buf[:min(n, maxPage-len(page))]...)
+		switch {
+		case errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
+			t.Whole = true
+			return page
+		case errors.Is(err, errBudget):
+			return page
+		case err != nil:
+			t.Failure = failure(err)
+			return page
+		}
+	}
+	return page
+}
+
+// patient reads from a connection that may be slow but not silent.
+type patient struct {
+	ctx     context.Context
+	conn    net.Conn
+	body    io.Reader
+	silence time.Duration
+}
+
+var errSlow = errors.New("the time was up while bytes still came")
+
+// Read waits for something, however little.
+func (p *patient) Read(b []byte) (int, error) {
+	_ = p.conn.SetReadDeadline(time.Now().Add(p.silence))
+	if p.ctx.Err() != nil {
+		return 0, errSlow
+	}
+	n, err := p.body.Read(b)
+	if err != nil && p.ctx.Err() != nil && !errors.Is(err, io.EOF) {
+		return n, errSlow
+	}
+	return n, err
+}
+
+// titlePattern finds the title of a page.
+var titlePattern = regexp.MustCompile(`(?is)<title[^>]*>\s*(.{0,120}?)\s*</title>`)
+
+func titleOf(page []byte) string {
+	m := titlePattern.FindSubmatch(page)
+	if m == nil {
+		return ""
+	}
+	return clean(string(m[1]))
+}
