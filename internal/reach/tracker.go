@@ -39,7 +39,7 @@ func (t *Tracker) Add(now time.Time, f Finding) (changed bool) {
 		t.candidate, t.last = f, now
 		t.count++
 	}
-	if t.count < repeats && (f.Verdict != Reachable || t.verdict.Verdict != "") {
+	if t.count < repeats && (f.Verdict != Reachable || t.Verdict().Verdict != Unknown) {
 		return false
 	}
 	t.verdict, t.since, t.candidate, t.count = f, now, Finding{}, 0

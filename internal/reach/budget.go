@@ -1,0 +1,58 @@
+package reach
+
+import "time"
+
+// Limits bound what scheduled checks take, of all destinations and paths
+// together. A check here is one target over one path.
+type Limits struct {
+	Checks      int   // a minute, in the long run
+	BurstChecks int   // at once, on top
+	Bytes       int64 // a minute, in the long run
+	BurstBytes  int64 // at once, on top
+	Parallel    int   // checks at a time
+}
+
+// DefaultLimits are those of the router: in no minute more than 120 checks and,
+// with what runs already, 6 MiB are begun. The rest waits.
+func DefaultLimits() Limits {
+	return Limits{Checks: 96, BurstChecks: 24, Bytes: 2 << 20, BurstBytes: 1 << 20, Parallel: 12}
+}
+
+// bucket is a token bucket. What runs has been paid for at its greatest, and
+// what it did not take is paid back.
+type bucket struct {
+	perMinute, size float64
+	has             float64
+	at              time.Time
+}
+
+func newBucket(perMinute, size float64, now time.Time) bucket {
+	return bucket{perMinute: perMinute, size: size, has: size, at: now}
+}
+
+func (b *bucket) refill(now time.Time) {
+	if gone := now.Sub(b.at); gone > 0 {
+		b.has = min(b.size, b.has+b.perMinute*gone.Minutes())
+		b.at = now
+	}
+}
+
+// wait is how long until n can be taken. More than the bucket's size can be when
+// it is full.
+func (b *bucket) wait(now time.Time, n float64) time.Duration {
+	b.refill(now)
+	missing := min(n, b.size) - b.has
+	if missing <= 0 {
+		return 0
+	}
+	return time.Duration(missing / b.perMinute * float64(time.Minute))
+}
+
+// take takes n, also where that is more than there is.
+func (b *bucket) take(now time.Time, n float64) {
+	b.refill(now)
+	b.has -= n
+}
+
+// back gives n back.
+func (b *bucket) back(n float64) { b.has = min(b.size, b.has+n) }

@@ -1,0 +1,316 @@
+package reach
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The schedule's times.
+const (
+	// jitter is how far an interval varies, to both sides: routers must not ask in
+	// step.
+	jitter = 0.1
+	// startSpread is over how long the first checks of new targets are spread.
+	startSpread = 20 * time.Second
+	// confirmAfter is how soon a finding that changes something is looked at again;
+	// it is more than spacing, whatever the jitter.
+	confirmAfter = 8 * time.Second
+	// earlySpread is over how long early checks are spread.
+	earlySpread = 2 * time.Second
+	// earlyRest is how long a target rests between checks, however many signs ask
+	// for one.
+	earlyRest = 10 * time.Second
+	// maxBackOff bounds the interval of targets that keep failing.
+	maxBackOff = 10 * time.Minute
+	// unusedAfter is when a destination counts as unused; it is then checked every
+	// unusedInterval.
+	unusedAfter    = 24 * time.Hour
+	unusedInterval = time.Hour
+	// deepInterval is how often a transfer past 64 KiB is part of a check.
+	deepInterval = 10 * time.Minute
+)
+
+// Item is one target in the schedule.
+type Item struct {
+	Key         string // unique
+	Destination string
+	Interval    time.Duration
+	Transfers   bool // a deep check makes sense
+}
+
+// Start is one check over all paths that is due now.
+type Start struct {
+	Key  string
+	Deep bool
+}
+
+// Done is what the schedule needs to know of a check that has ended.
+type Done struct {
+	Bytes   int64 // taken over all paths
+	Failing bool  // the verdict is not that it works
+	Pending bool  // a finding waits to be repeated
+	Stalled bool  // a transfer stalled over some path: it is tried again each time
+}
+
+// Schedule says when which target is checked. It has no clock and does nothing
+// by itself. It is not safe for concurrent use.
+type Schedule struct {
+	limits  Limits
+	random  *rand.Rand
+	items   map[string]*item
+	paths   int // checks that one start makes
+	running int // checks under way
+	checks  bucket
+	bytes   bucket
+}
+
+type item struct {
+	Item
+	due     time.Time
+	confirm bool // its finding waits to be repeated: it goes first
+	begun   time.Time
+	deepAt  time.Time // a deep check is due from then on
+	used    time.Time // its destination
+	fails   int
+	running int // checks that it was charged; 0: it does not run
+	charged float64
+}
+
+// NewSchedule makes an empty schedule; now is the present time.
+func NewSchedule(limits Limits, random *rand.Rand, now time.Time) *Schedule {
+	return &Schedule{
+		limits: limits, random: random, items: map[string]*item{}, paths: 1,
+		checks: newBucket(float64(limits.Checks), float64(limits.BurstChecks), now),
+		bytes:  newBucket(float64(limits.Bytes), float64(limits.BurstBytes), now),
+	}
+}
+
+// Set replaces the items and says over how many paths each is checked. What is
+// known of items that stay is kept. A new destination counts as used now.
+func (s *Schedule) Set(now time.Time, items []Item, paths int) {
+	s.paths = max(1, paths)
+	next := make(map[string]*item, len(items))
+	for _, it := range items {
+		old := s.items[it.Key]
+		if old == nil {
+			old = &item{due: now.Add(s.upTo(min(startSpread, it.Interval))), deepAt: now, used: s.usedAt(it.Destination, now)}
+		}
+		if it.Interval < old.Interval {
+			old.due = earlier(old.due, now.Add(it.Interval))
+		}
+		old.Item = it
+		next[it.Key] = old
+	}
+	for key, it := range s.items {
+		if next[key] == nil {
+			s.running -= it.running
+		}
+	}
+	s.items = next
+}
+
+// usedAt is when a destination was last used: what its other items know.
+func (s *Schedule) usedAt(destination string, now time.Time) time.Time {
+	for _, it := range s.items {
+		if it.Destination == destination {
+			return it.used
+		}
+	}
+	return now
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// upTo is a random part of a time.
+func (s *Schedule) upTo(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 0
+	}
+	return time.Duration(s.random.Int64N(int64(d)))
+}
+
+// jittered is a time, a little more or less.
+func (s *Schedule) jittered(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (1 - jitter + 2*jitter*s.random.Float64()))
+}
+
+// Due gives the checks to begin now, within the limits, and counts them as
+// running until Finished.
+func (s *Schedule) Due(now time.Time) []Start {
+	var out []Start
+	for _, it := range s.order(now) {
+		deep := it.Transfers && !now.Before(it.deepAt)
+		if s.wait(now, deep) > 0 {
+			break // nobody overtakes, so that nobody starves
+		}
+		out = append(out, s.start(now, it, deep))
+	}
+	return out
+}
+
+func (s *Schedule) start(now time.Time, it *item, deep bool) Start {
+	it.begun, it.running, it.charged = now, s.paths, s.cost(deep)
+	s.running += it.running
+	s.checks.take(now, float64(s.paths))
+	s.bytes.take(now, it.charged)
+	if deep {
+		it.deepAt = now.Add(s.jittered(deepInterval))
+	}
+	return Start{it.Key, deep}
+}
+
+// cost is the most that one start can take.
+func (s *Schedule) cost(deep bool) float64 {
+	if deep {
+		return float64(s.paths * MaxDeepBytes)
+	}
+	return float64(s.paths * MaxBytes)
+}
+
+// full says that no check can begin until another ends.
+func (s *Schedule) full() bool { return s.running > 0 && s.running+s.paths > s.limits.Parallel }
+
+// wait is how long until the limits allow a check; more than a year while it
+// waits for others to end.
+func (s *Schedule) wait(now time.Time, deep bool) time.Duration {
+	if s.full() {
+		return 1 << 62
+	}
+	return max(s.checks.wait(now, float64(s.paths)), s.bytes.wait(now, s.cost(deep)))
+}
+
+// order gives what is due, in the order of beginning: findings to be repeated
+// first, then who has waited the longest.
+func (s *Schedule) order(now time.Time) []*item {
+	var due []*item
+	for _, it := range s.items {
+		if it.running == 0 && !it.due.After(now) {
+			due = append(due, it)
+		}
+	}
+	slices.SortFunc(due, func(a, b *item) int {
+		switch {
+		case a.confirm != b.confirm:
+			return btoi(b.confirm) - btoi(a.confirm)
+		case !a.due.Equal(b.due):
+			return a.due.Compare(b.due)
+		}
+		return strings.Compare(a.Key, b.Key)
+	})
+	return due
+}
+
+// Next is when Due is to be called again; false: not before something changes.
+func (s *Schedule) Next(now time.Time) (time.Time, bool) {
+	var next time.Time
+	for _, it := range s.items {
+		if it.running == 0 && (next.IsZero() || it.due.Before(next)) {
+			next = it.due
+		}
+	}
+	if next.IsZero() {
+		return next, false
+	}
+	if waiting := s.order(now); len(waiting) > 0 {
+		if s.full() {
+			return time.Time{}, false // the end of a check is a change
+		}
+		it := waiting[0]
+		next = now.Add(max(time.Millisecond, s.wait(now, it.Transfers && !now.Before(it.deepAt))))
+	}
+	return next, true
+}
+
+// Finished takes what came of a check that Due began.
+func (s *Schedule) Finished(now time.Time, key string, d Done) {
+	it := s.items[key]
+	if it == nil || it.running == 0 {
+		return // it was taken off the schedule while it ran
+	}
+	s.running -= it.running
+	s.bytes.back(max(0, it.charged-float64(d.Bytes)))
+	it.running = 0
+	s.plan(now, it, d)
+}
+
+// Checked takes what came of a check that was made beside the schedule.
+func (s *Schedule) Checked(now time.Time, key string, d Done) {
+	if it := s.items[key]; it != nil && it.running == 0 {
+		it.begun = now
+		s.plan(now, it, d)
+	}
+}
+
+// plan says when a target is checked next.
+func (s *Schedule) plan(now time.Time, it *item, d Done) {
+	it.confirm = d.Pending
+	if d.Stalled {
+		it.deepAt = now
+	}
+	switch {
+	case d.Pending:
+		it.due = now.Add(s.jittered(confirmAfter))
+		return
+	case d.Failing:
+		it.fails++
+	default:
+		it.fails = 0
+	}
+	it.due = now.Add(s.jittered(it.interval(now)))
+}
+
+// interval is the time to the next check.
+func (it *item) interval(now time.Time) time.Duration {
+	const most = 4 // doublings
+	d := it.Interval
+	if it.fails > 0 {
+		d = min(d<<min(it.fails-1, most), max(d, maxBackOff))
+	}
+	if now.Sub(it.used) >= unusedAfter {
+		d = max(d, unusedInterval)
+	}
+	return d
+}
+
+// Spent counts what was taken beside the schedule, such as by controls.
+func (s *Schedule) Spent(now time.Time, checks int, bytes int64) {
+	s.checks.take(now, float64(checks))
+	s.bytes.take(now, float64(bytes))
+}
+
+// Early has targets checked soon: those of some destinations, or all when none
+// is named.
+func (s *Schedule) Early(now time.Time, destinations ...string) {
+	for _, it := range s.items {
+		if len(destinations) > 0 && !slices.Contains(destinations, it.Destination) {
+			continue
+		}
+		it.fails = 0
+		at := now.Add(s.upTo(earlySpread))
+		if rested := it.begun.Add(earlyRest); rested.After(at) {
+			at = rested
+		}
+		it.due = earlier(it.due, at)
+	}
+}
+
+// Used notes that destinations are used now. One that was not for long is checked
+// early.
+func (s *Schedule) Used(now time.Time, destinations ...string) {
+	for _, it := range s.items {
+		if !slices.Contains(destinations, it.Destination) {
+			continue
+		}
+		if now.Sub(it.used) >= unusedAfter {
+			it.due = earlier(it.due, now.Add(s.upTo(earlySpread)))
+		}
+		it.used = now
+	}
+}
