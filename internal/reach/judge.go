@@ -117,13 +117,13 @@ func judgeLookup(o Observation, l Lookup, real, given seen) seen {
 		return seen{}
 	}
 	t := dns.Compare(l.Answers[0], l.Trusted)
-	s := seen{outcome: DNSTampered, ipv6: l.IPv6, detail: "the provider's resolver gives " + t.Detail}
+	s := seen{outcome: DNSTampered, ipv6: l.IPv6, detail: "the provider's resolver answers falsely: " + t.Detail}
 	switch t.Reason {
 	case dns.ReasonSame:
 		if len(l.Trusted.Addrs) > 0 || len(l.Answers[0].Addrs) == 0 {
 			return seen{}
 		}
-		s.detail += fmt.Sprintf("%s, but there is no such address", l.Answers[0].Addrs[0])
+		s.detail = fmt.Sprintf("the provider's resolver gives %s, but there is no such address", l.Answers[0].Addrs[0])
 		return judgeDisjoint(s, l, real, given)
 	case dns.ReasonName:
 		s.outcome, s.detail = DNSNXDomain, fmt.Sprintf("the provider's resolver says that %s does not exist", o.Target.Host)
@@ -132,6 +132,7 @@ func judgeLookup(o Observation, l Lookup, real, given seen) seen {
 	case dns.ReasonError:
 		s.detail = fmt.Sprintf("the provider's resolver refuses the lookup of %s (response code %d)", o.Target.Host, l.Answers[0].Rcode)
 	case dns.ReasonDisjoint:
+		s.detail = "the provider's resolver gives " + t.Detail
 		return judgeDisjoint(s, l, real, given)
 	}
 	return s
@@ -195,7 +196,7 @@ func judgeWalk(o Observation, other *Observation, w Walk) seen {
 	}
 	judgeSession(&s, o, last)
 	if plain := o.Target.Scheme == catalogue.SchemeHTTP; plain && other != nil && last.HTTP != nil {
-		judgePage(&s, last.HTTP, other)
+		judgePage(&s, o.Target.Host, last.HTTP, other)
 	}
 	if w.Given {
 		s.named = false

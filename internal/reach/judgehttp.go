@@ -63,8 +63,10 @@ func judgeTransfer(s *seen, t *Transfer) {
 
 // judgePage holds a plain answer against the one that came over another path. Like
 // OONI it takes two pages for one unless nothing about them agrees.
-func judgePage(s *seen, h *Response, other *Observation) {
-	if s.outcome != OutcomeOK && s.outcome != HTTPError && s.outcome != ServiceRefused || h.Failure.Fault != FaultNone {
+// A status that refuses is left to the service: that somebody else says it in its
+// name cannot be known.
+func judgePage(s *seen, host string, h *Response, other *Observation) {
+	if s.outcome != OutcomeOK || h.Failure.Fault != FaultNone {
 		return
 	}
 	real := pageOf(other)
@@ -72,14 +74,26 @@ func judgePage(s *seen, h *Response, other *Observation) {
 		return
 	}
 	switch {
-	case h.Location != "" && h.Location != real.Location:
+	case h.Location != "" && h.Location != real.Location && !related(h.Location, host):
 		s.outcome, s.detail = HTTPBlockPage, fmt.Sprintf("plain HTTP is led to %s", h.Location)
-	case h.Status/100 == 2 || h.Status == http.StatusUnavailableForLegalReasons:
+	case h.Status/100 == 2:
 		s.outcome, s.detail = HTTPBlockPage, "plain HTTP is answered with another page"
 		if h.Title != "" {
 			s.detail += fmt.Sprintf(", %q", h.Title)
 		}
 	}
+}
+
+// related says whether two hosts have their last two labels in common: a service
+// leads its visitors around within its own names.
+func related(a, b string) bool { return lastLabels(a) == lastLabels(b) }
+
+func lastLabels(host string) string {
+	last := strings.LastIndexByte(host, '.')
+	if last <= 0 {
+		return host
+	}
+	return host[strings.LastIndexByte(host[:last], '.')+1:]
 }
 
 // pageOf is an answer that the service itself gave, as far as plain HTTP can say.

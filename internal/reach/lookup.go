@@ -26,8 +26,13 @@ type Trusted struct {
 // known says whether anything is true for certain.
 func (t Truth) known() bool { return t[0].Failure.Fault == "" || t[1].Failure.Fault == "" }
 
-// truthTime bounds a lookup of the truth by one path.
-const truthTime = 5 * time.Second
+const (
+	// truthTime bounds the lookup of the truth.
+	truthTime = 6 * time.Second
+	// truthStagger is how long one path may take before the next one is asked
+	// beside it.
+	truthStagger = time.Second
+)
 
 func family(ipv6 bool) (i int, t dns.Type) {
 	if ipv6 {
@@ -63,17 +68,37 @@ func btoi(b bool) int {
 	return 0
 }
 
+// trusted asks over one path after the other, the next one beside those that
+// take long, and gives the first answer that tells of the name.
 func (p *Prober) trusted(ctx context.Context, paths []Path, host string, kind dns.Type) Trusted {
 	out := Trusted{Failure: failure(errNoResolver)}
 	if p.o.Resolver == nil {
 		return out
 	}
-	for _, path := range paths {
-		within, cancel := context.WithTimeout(ctx, truthTime)
-		a, err := p.o.Resolver.Lookup(within, path.Index, host, kind)
-		cancel()
-		if out = (Trusted{a, lookupFailure(err)}); err == nil && settled(a) {
-			return out
+	ctx, cancel := context.WithTimeout(ctx, truthTime)
+	defer cancel()
+	answers := make(chan Trusted, len(paths))
+	next := time.NewTimer(0)
+	defer next.Stop()
+	for asked, heard := 0, 0; heard < len(paths); {
+		select {
+		case out = <-answers:
+			if heard++; out.Failure.Fault == FaultNone && settled(out.Answer) {
+				return out
+			}
+			next.Reset(0)
+		case <-next.C:
+			if asked == len(paths) {
+				continue
+			}
+			path := paths[asked]
+			// Ends with ctx; the channel has room for its answer.
+			go func() {
+				a, err := p.o.Resolver.Lookup(ctx, path.Index, host, kind)
+				answers <- Trusted{a, lookupFailure(err)}
+			}()
+			asked++
+			next.Reset(truthStagger)
 		}
 	}
 	return out

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/routerd/routerd/internal/catalogue"
@@ -64,7 +65,7 @@ func (x *probe) handshake(ctx context.Context, conn net.Conn) (*tls.Conn, *Hands
 	err := x.timed(ctx, conn, x.o.Times.TLS, secured.Handshake)
 	h.Took, h.Failure = time.Since(began), failure(err)
 	if unproven != nil {
-		h.Failure = Failure{FaultCertificate, clean(unproven.Error())}
+		h.Failure = Failure{FaultCertificate, clean(strings.TrimPrefix(unproven.Error(), "x509: "))}
 	}
 	return secured, h
 }
