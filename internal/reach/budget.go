@@ -7,15 +7,16 @@ import "time"
 type Limits struct {
 	Checks      int   // a minute, in the long run
 	BurstChecks int   // at once, on top
-	Bytes       int64 // a minute, in the long run
-	BurstBytes  int64 // at once, on top
+	Bytes       int64 // a minute, in the long run, of checks without a transfer
+	DeepBytes   int64 // the same of those with one
+	BurstBytes  int64 // at once, on top, of either
 	Parallel    int   // checks at a time
 }
 
-// DefaultLimits are those of the router: in no minute more than 120 checks and,
-// with what runs already, 6 MiB are begun. The rest waits.
+// DefaultLimits are those of the router: in no minute more than 120 checks begin,
+// and no more than 6 MiB are taken, what runs already included. The rest waits.
 func DefaultLimits() Limits {
-	return Limits{Checks: 96, BurstChecks: 24, Bytes: 2 << 20, BurstBytes: 1 << 20, Parallel: 12}
+	return Limits{Checks: 96, BurstChecks: 24, Bytes: 1 << 20, DeepBytes: 1 << 20, BurstBytes: 768 << 10, Parallel: 12}
 }
 
 // bucket is a token bucket. What runs has been paid for at its greatest, and

@@ -17,6 +17,8 @@ const (
 	// confirmAfter is how soon a finding that changes something is looked at again;
 	// it is more than spacing, whatever the jitter.
 	confirmAfter = 8 * time.Second
+	// maxConfirms bounds how often in a row that is done; then the interval counts.
+	maxConfirms = 2 * repeats
 	// earlySpread is over how long early checks are spread.
 	earlySpread = 2 * time.Second
 	// earlyRest is how long a target rests between checks, however many signs ask
@@ -63,15 +65,22 @@ type Schedule struct {
 	paths   int // checks that one start makes
 	running int // checks under way
 	checks  bucket
-	bytes   bucket
+	bytes   bucket // of checks without a transfer
+	deep    bucket // bytes of checks with one
 }
 
 type item struct {
 	Item
 	due     time.Time
 	confirm bool // its finding waits to be repeated: it goes first
-	begun   time.Time
-	deepAt  time.Time // a deep check is due from then on
+	// confirms is how often it went first; findings that never repeat must not
+	// starve others.
+	confirms int
+	begun    time.Time
+	deepAt   time.Time // a deep check is due from then on
+	// stalled says that a transfer did: checks without one would see nothing of it.
+	stalled bool
+	deep    bool      // the check that runs has a transfer
 	used    time.Time // its destination
 	fails   int
 	running int // checks that it was charged; 0: it does not run
@@ -84,6 +93,7 @@ func NewSchedule(limits Limits, random *rand.Rand, now time.Time) *Schedule {
 		limits: limits, random: random, items: map[string]*item{}, paths: 1,
 		checks: newBucket(float64(limits.Checks), float64(limits.BurstChecks), now),
 		bytes:  newBucket(float64(limits.Bytes), float64(limits.BurstBytes), now),
+		deep:   newBucket(float64(limits.DeepBytes), float64(limits.BurstBytes), now),
 	}
 }
 
@@ -146,24 +156,53 @@ func (s *Schedule) jittered(d time.Duration) time.Duration {
 func (s *Schedule) Due(now time.Time) []Start {
 	var out []Start
 	for _, it := range s.order(now) {
-		deep := it.Transfers && !now.Before(it.deepAt)
-		if s.wait(now, deep) > 0 {
-			break // nobody overtakes, so that nobody starves
+		deep, wait := s.choose(now, it)
+		switch {
+		case wait == 0:
+			out = append(out, s.start(now, it, deep))
+		case !deep:
+			return out // nobody overtakes, so that nobody starves
 		}
-		out = append(out, s.start(now, it, deep))
 	}
 	return out
 }
 
+// choose says whether a target's next check has a transfer, and how long until
+// the limits allow it. A transfer that has to wait is left out, unless without it
+// there is nothing to see.
+func (s *Schedule) choose(now time.Time, it *item) (deep bool, wait time.Duration) {
+	wait = s.checks.wait(now, float64(s.paths))
+	if s.full() {
+		wait = forever
+	}
+	if it.Transfers && (it.stalled || !now.Before(it.deepAt)) {
+		more := s.deep.wait(now, s.cost(true))
+		if it.stalled || more == 0 {
+			return true, max(wait, more)
+		}
+	}
+	return false, max(wait, s.bytes.wait(now, s.cost(false)))
+}
+
+// forever is the wait for something that no time brings about.
+const forever time.Duration = 1 << 62
+
 func (s *Schedule) start(now time.Time, it *item, deep bool) Start {
-	it.begun, it.running, it.charged = now, s.paths, s.cost(deep)
+	it.begun, it.running, it.charged, it.deep = now, s.paths, s.cost(deep), deep
 	s.running += it.running
 	s.checks.take(now, float64(s.paths))
-	s.bytes.take(now, it.charged)
+	s.bucketOf(deep).take(now, it.charged)
 	if deep {
 		it.deepAt = now.Add(s.jittered(deepInterval))
 	}
 	return Start{it.Key, deep}
+}
+
+func (s *Schedule) bucketOf(deep bool) *bucket {
+	if deep {
+		return &s.deep
+	}
+	return &s.bytes
 }
 
 // cost is the most that one start can take.
@@ -176,15 +215,6 @@ func (s *Schedule) cost(deep bool) float64 {
 
 // full says that no check can begin until another ends.
 func (s *Schedule) full() bool { return s.running > 0 && s.running+s.paths > s.limits.Parallel }
-
-// wait is how long until the limits allow a check; more than a year while it
-// waits for others to end.
-func (s *Schedule) wait(now time.Time, deep bool) time.Duration {
-	if s.full() {
-		return 1 << 62
-	}
-	return max(s.checks.wait(now, float64(s.paths)), s.bytes.wait(now, s.cost(deep)))
-}
 
 // order gives what is due, in the order of beginning: findings to be repeated
 // first, then who has waited the longest.
@@ -207,25 +237,21 @@ func (s *Schedule) order(now time.Time) []*item {
 	return due
 }
 
-// Next is when Due is to be called again; false: not before something changes.
+// Next is when Due is to be called again; false: not before something changes,
+// such as the end of a check.
 func (s *Schedule) Next(now time.Time) (time.Time, bool) {
-	var next time.Time
+	wait := forever
 	for _, it := range s.items {
-		if it.running == 0 && (next.IsZero() || it.due.Before(next)) {
-			next = it.due
+		switch {
+		case it.running != 0:
+		case it.due.After(now):
+			wait = min(wait, it.due.Sub(now))
+		default:
+			_, w := s.choose(now, it)
+			wait = min(wait, max(w, time.Millisecond))
 		}
 	}
-	if next.IsZero() {
-		return next, false
-	}
-	if waiting := s.order(now); len(waiting) > 0 {
-		if s.full() {
-			return time.Time{}, false // the end of a check is a change
-		}
-		it := waiting[0]
-		next = now.Add(max(time.Millisecond, s.wait(now, it.Transfers && !now.Before(it.deepAt))))
-	}
-	return next, true
+	return now.Add(min(wait, time.Hour)), wait < forever
 }
 
 // Finished takes what came of a check that Due began.
@@ -235,7 +261,7 @@ func (s *Schedule) Finished(now time.Time, key string, d Done) {
 		return // it was taken off the schedule while it ran
 	}
 	s.running -= it.running
-	s.bytes.back(max(0, it.charged-float64(d.Bytes)))
+	s.bucketOf(it.deep).back(max(0, it.charged-float64(d.Bytes)))
 	it.running = 0
 	s.plan(now, it, d)
 }
@@ -250,12 +276,14 @@ func (s *Schedule) Checked(now time.Time, key string, d Done) {
 
 // plan says when a target is checked next.
 func (s *Schedule) plan(now time.Time, it *item, d Done) {
-	it.confirm = d.Pending
-	if d.Stalled {
-		it.deepAt = now
+	it.stalled = d.Stalled
+	it.confirms++
+	it.confirm = d.Pending && it.confirms <= maxConfirms
+	if !d.Pending {
+		it.confirms = 0
 	}
 	switch {
-	case d.Pending:
+	case it.confirm:
 		it.due = now.Add(s.jittered(confirmAfter))
 		return
 	case d.Failing:
@@ -292,7 +320,7 @@ func (s *Schedule) Early(now time.Time, destinations ...string) {
 		if len(destinations) > 0 && !slices.Contains(destinations, it.Destination) {
 			continue
 		}
-		it.fails = 0
+		it.fails, it.confirms = 0, 0
 		at := now.Add(s.upTo(earlySpread))
 		if rested := it.begun.Add(earlyRest); rested.After(at) {
 			at = rested

@@ -1,0 +1,389 @@
+package reach
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+var epoch = time.Unix(1_900_000_000, 0)
+
+func newSchedule() *Schedule {
+	return NewSchedule(DefaultLimits(), rand.New(rand.NewPCG(1, 1)), epoch)
+}
+
+func items(n int, interval time.Duration) []Item {
+	out := make([]Item, n)
+	for i := range out {
+		out[i] = Item{Key: fmt.Sprintf("key%03d", i), Destination: fmt.Sprintf("d%03d", i), Interval: interval, Transfers: true}
+	}
+	return out
+}
+
+// simulation runs a schedule by an event queue: no real time passes.
+type simulation struct {
+	s       *Schedule
+	now     time.Time
+	paths   int
+	takes   func(key string, deep bool) (time.Duration, Done)
+	running []run
+	begun   []run // all, in order
+}
+
+type run struct {
+	key        string
+	deep       bool
+	begin, end time.Time
+	done       Done
+}
+
+// until runs to a time.
+func (m *simulation) until(end time.Time) {
+	for m.now.Before(end) {
+		for _, s := range m.s.Due(m.now) {
+			took, done := m.takes(s.Key, s.Deep)
+			r := run{s.Key, s.Deep, m.now, m.now.Add(took), done}
+			m.running, m.begun = append(m.running, r), append(m.begun, r)
+		}
+		next, ok := m.s.Next(m.now)
+		if !ok {
+			next = end
+		}
+		next = earlier(next, end)
+		slices.SortFunc(m.running, func(a, b run) int { return a.end.Compare(b.end) })
+		if len(m.running) > 0 && !m.running[0].end.After(next) {
+			r := m.running[0]
+			m.running, m.now = m.running[1:], r.end
+			m.s.Finished(m.now, r.key, r.done)
+			continue
+		}
+		m.now = next
+	}
+}
+
+// TestFiveHundredDestinationsStayWithinTheLimits is the bound that the
+// documentation promises, with checks that take all they may.
+func TestFiveHundredDestinationsStayWithinTheLimits(t *testing.T) {
+	for name, took := range map[string]time.Duration{"fast": 300 * time.Millisecond, "slow": 25 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			m := &simulation{s: newSchedule(), now: epoch, paths: 3, takes: func(_ string, deep bool) (time.Duration, Done) {
+				if deep {
+					return took, Done{Bytes: 3 * MaxDeepBytes, Failing: true}
+				}
+				return took, Done{Bytes: 3 * MaxBytes, Failing: true}
+			}}
+			m.s.Set(epoch, items(500, 10*time.Second), 3)
+			m.until(epoch.Add(30 * time.Minute))
+			m.s.Early(m.now)
+			m.until(m.now.Add(2 * time.Hour))
+			m.within(t)
+			seen := map[string]bool{}
+			for _, r := range m.begun {
+				seen[r.key] = true
+			}
+			if len(seen) != 500 {
+				t.Errorf("%d of 500 targets were checked", len(seen))
+			}
+		})
+	}
+}
+
+// within checks every minute that begins with a check.
+func (m *simulation) within(t *testing.T) {
+	t.Helper()
+	const checks, bytes, parallel = 120, 6 << 20, 12
+	for i, first := range m.begun {
+		n, taken, running := 0, int64(0), 0
+		for _, r := range m.begun[:i] {
+			if r.end.After(first.begin) {
+				taken += r.done.Bytes // all of it, at the worst, from here on
+				running += m.paths
+			}
+		}
+		if running+m.paths > parallel {
+			t.Fatalf("%d checks at a time", running+m.paths)
+		}
+		for _, r := range m.begun[i:] {
+			if !r.begin.Before(first.begin.Add(time.Minute)) {
+				break
+			}
+			n += m.paths
+			taken += r.done.Bytes
+		}
+		if n > checks || taken > bytes {
+			t.Fatalf("from %s: %d checks, %d bytes in a minute", first.begin.Sub(epoch), n, taken)
+		}
+	}
+}
+
+// fine is a check that goes well and takes little.
+func finely(string, bool) (time.Duration, Done) { return time.Second, Done{Bytes: 9000} }
+
+func TestChecksAreSpreadAndNotInStep(t *testing.T) {
+	m := &simulation{s: newSchedule(), now: epoch, paths: 2, takes: finely}
+	m.s.Set(epoch, items(10, time.Minute), 2)
+	m.until(epoch.Add(time.Hour))
+	at := map[string][]time.Time{}
+	for _, r := range m.begun {
+		at[r.key] = append(at[r.key], r.begin)
+	}
+	first := map[time.Duration]bool{}
+	for key, times := range at {
+		first[times[0].Sub(epoch)] = true
+		gaps := map[time.Duration]bool{}
+		for i := range times[1:] {
+			gap := times[i+1].Sub(times[i])
+			gaps[gap] = true
+			if gap < 54*time.Second || gap > 70*time.Second {
+				t.Errorf("%s: %s between checks", key, gap)
+			}
+		}
+		if len(gaps) < 20 {
+			t.Errorf("%s: %d different intervals", key, len(gaps))
+		}
+	}
+	if len(at) != 10 || len(first) != 10 {
+		t.Errorf("%d targets, begun at %d different times", len(at), len(first))
+	}
+}
+
+func TestWhatKeepsFailingIsCheckedLessOften(t *testing.T) {
+	m := &simulation{s: newSchedule(), now: epoch, takes: func(string, bool) (time.Duration, Done) { return time.Second, Done{Failing: true} }}
+	m.s.Set(epoch, items(1, time.Minute), 1)
+	m.until(epoch.Add(2 * time.Hour))
+	n := len(m.begun)
+	if n < 12 || n > 22 {
+		t.Errorf("%d checks in two hours", n)
+	}
+	last := m.begun[n-1].begin.Sub(m.begun[n-2].begin)
+	if last < 9*time.Minute || last > 11*time.Minute+time.Second {
+		t.Errorf("the last interval is %s", last)
+	}
+	m.takes = finely
+	m.until(m.now.Add(40 * time.Minute))
+	if got := len(m.begun) - n; got < 25 {
+		t.Errorf("%d checks in 40 minutes since it works", got)
+	}
+}
+
+func TestAFindingIsLookedAtAgainSoonAndFirst(t *testing.T) {
+	n := 0
+	m := &simulation{s: newSchedule(), now: epoch, paths: 3, takes: func(key string, _ bool) (time.Duration, Done) {
+		n += btoi(key == "key007")
+		return time.Second, Done{Bytes: 9000, Pending: key == "key007" && n%repeats != 0}
+	}}
+	m.s.Set(epoch, items(300, time.Minute), 3)
+	m.until(epoch.Add(20 * time.Minute))
+	var times []time.Time
+	for _, r := range m.begun {
+		if r.key == "key007" {
+			times = append(times, r.begin)
+		}
+	}
+	for i := range times[1:] {
+		gap := times[i+1].Sub(times[i])
+		if repeated := (i+1)%repeats != 0; gap < spacing || repeated && gap > 15*time.Second {
+			t.Errorf("%s between repetitions", gap)
+		}
+	}
+	if len(times) < 6 {
+		t.Errorf("%d checks", len(times))
+	}
+}
+
+func TestFindingsThatNeverRepeatStarveNobody(t *testing.T) {
+	m := &simulation{s: newSchedule(), now: epoch, paths: 3, takes: func(string, bool) (time.Duration, Done) {
+		return time.Second, Done{Bytes: 9000, Pending: true}
+	}}
+	m.s.Set(epoch, items(400, time.Minute), 3)
+	m.until(epoch.Add(2 * time.Hour))
+	count := map[string]int{}
+	for _, r := range m.begun {
+		count[r.key]++
+	}
+	for key, n := range count {
+		if n < 4 {
+			t.Errorf("%s was checked %d times", key, n)
+		}
+	}
+	if len(count) != 400 {
+		t.Errorf("%d targets were checked", len(count))
+	}
+}
+
+func TestEarlyChecksComeWithinSecondsAndRest(t *testing.T) {
+	m := &simulation{s: newSchedule(), now: epoch, takes: finely}
+	m.s.Set(epoch, items(2, time.Hour), 1)
+	m.until(epoch.Add(2 * time.Minute))
+	n := len(m.begun)
+	m.s.Early(m.now, "d000")
+	m.until(m.now.Add(3 * time.Second))
+	if len(m.begun) != n+1 || m.begun[n].key != "key000" {
+		t.Fatalf("%d early checks", len(m.begun)-n)
+	}
+	for range 60 {
+		m.s.Early(m.now)
+		m.until(m.now.Add(time.Second))
+	}
+	if got := len(m.begun) - n - 1; got < 8 || got > 14 {
+		t.Errorf("%d checks of two targets in a minute of alarm", got)
+	}
+}
+
+func TestUnusedDestinationsAreCheckedOnceAnHour(t *testing.T) {
+	m := &simulation{s: newSchedule(), now: epoch, takes: finely}
+	m.s.Set(epoch, items(2, time.Minute), 1)
+	for m.now.Before(epoch.Add(48 * time.Hour)) {
+		m.s.Used(m.now, "d001")
+		m.until(m.now.Add(time.Hour))
+	}
+	count := map[string]int{}
+	for _, r := range m.begun {
+		if r.begin.After(epoch.Add(25 * time.Hour)) {
+			count[r.key]++
+		}
+	}
+	if count["key000"] < 20 || count["key000"] > 27 || count["key001"] < 1200 {
+		t.Errorf("checks of the second day: %v", count)
+	}
+	n := len(m.begun)
+	m.s.Used(m.now, "d000")
+	m.until(m.now.Add(5 * time.Second))
+	if !slices.ContainsFunc(m.begun[n:], func(r run) bool { return r.key == "key000" }) {
+		t.Error("not checked early when used again")
+	}
+}
+
+func TestTransfersAreRareUnlessOneStalls(t *testing.T) {
+	stalled := false
+	m := &simulation{s: newSchedule(), now: epoch, takes: func(string, bool) (time.Duration, Done) {
+		return time.Second, Done{Bytes: 9000, Stalled: stalled}
+	}}
+	all := items(2, time.Minute)
+	all[1].Transfers = false
+	m.s.Set(epoch, all, 1)
+	deep := func() (n, of int) {
+		for _, r := range m.begun {
+			if r.deep && r.key == "key001" {
+				t.Fatal("a transfer of what has none")
+			}
+			n += btoi(r.deep)
+			of += btoi(r.key == "key000")
+		}
+		m.begun = nil
+		return n, of
+	}
+	m.until(epoch.Add(time.Hour))
+	if n, of := deep(); n < 5 || n > 8 || of < 50 {
+		t.Errorf("%d of %d checks have a transfer", n, of)
+	}
+	stalled = true
+	m.until(m.now.Add(30 * time.Minute))
+	if n, of := deep(); n < of-11 || n < 15 {
+		t.Errorf("%d of %d checks have a transfer once one stalls", n, of)
+	}
+}
+
+func TestChangedSettingsKeepWhatIsKnown(t *testing.T) {
+	m := &simulation{s: newSchedule(), now: epoch, takes: finely}
+	m.s.Set(epoch, items(3, time.Hour), 1)
+	m.until(epoch.Add(time.Minute))
+	if len(m.begun) != 3 {
+		t.Fatalf("%d checks", len(m.begun))
+	}
+	m.s.Set(m.now, items(4, time.Hour), 2)
+	m.until(m.now.Add(time.Minute))
+	if len(m.begun) != 4 || m.begun[3].key != "key003" {
+		t.Errorf("%d checks, want one more, of the new target", len(m.begun))
+	}
+	m.s.Set(m.now, items(4, time.Minute), 2)
+	m.until(m.now.Add(90 * time.Second))
+	if got := len(m.begun) - 4; got < 4 {
+		t.Errorf("%d checks after the interval was shortened", got)
+	}
+	m.s.Set(m.now, nil, 2)
+	if next, ok := m.s.Next(m.now); ok {
+		t.Errorf("something is due at %s", next)
+	}
+}
+
+func TestWhatIsTakenOffWhileItRunsIsForgotten(t *testing.T) {
+	s := newSchedule()
+	s.Set(epoch, items(1, time.Minute), 4)
+	now := epoch.Add(time.Minute)
+	if got := s.Due(now); len(got) != 1 {
+		t.Fatalf("%d are due", len(got))
+	}
+	s.Set(now, nil, 4)
+	s.Finished(now, "key000", Done{})
+	if s.running != 0 {
+		t.Errorf("%d checks run", s.running)
+	}
+}
+
+func TestHistoryOfADay(t *testing.T) {
+	h := NewHistory()
+	start := epoch.Truncate(SlotTime)
+	h.Add(start, "exchanges", over("home", TLSReset, ""))
+	now := start.Add(time.Hour)
+	ok := over("direct", OutcomeOK, "")
+	for _, rtt := range []time.Duration{10 * time.Millisecond, 20 * time.Millisecond, 9 * time.Second} {
+		ok.RTT = rtt
+		h.Add(now, "exchanges", ok)
+	}
+	h.Add(now, "exchanges", over("direct", TCPTimeout, ""))
+	h.Add(now, "pools", ok)
+	got := h.Of(now.Add(SlotTime), "exchanges")
+	if len(got) != 2 || got[0].Path != "direct" || got[1].Path != "home" || len(got[0].Slots) != 144 {
+		t.Fatalf("%+v", got)
+	}
+	s := got[0].Slots[142]
+	if s.OK != 3 || s.Failed != 1 || s.Outcome != TCPTimeout || s.Start != now || s.RTT < 2*time.Second || s.RTT > 3*time.Second {
+		t.Errorf("%+v", s)
+	}
+	if got[0].Rate() != 0.75 || got[0].RTT() != s.RTT {
+		t.Errorf("rate %f, %s", got[0].Rate(), got[0].RTT())
+	}
+	if s := got[1].Slots[136]; s.Failed != 1 || s.Outcome != TLSReset || got[1].Rate() != 0 || got[1].RTT() != 0 {
+		t.Errorf("%+v", s)
+	}
+	if x := h.Of(now.Add(26*time.Hour), "exchanges")[0]; x.Rate() == x.Rate() {
+		t.Errorf("a day later the rate is %f", x.Rate())
+	}
+	h.Keep(func(destination, path string) bool { return destination == "pools" })
+	if len(h.Of(now, "exchanges")) != 0 || len(h.Of(now, "pools")) != 1 {
+		t.Error("Keep keeps the wrong ones")
+	}
+}
+
+func TestHistoryBearsAClockThatIsSet(t *testing.T) {
+	h := NewHistory()
+	for _, at := range []time.Time{time.Unix(300, 0), epoch, epoch.Add(-time.Hour), epoch.Add(-48 * time.Hour), time.Unix(-5000, 0), epoch} {
+		h.Add(at, "d", over("direct", OutcomeOK, ""))
+		if got := h.Of(at, "d"); len(got) != 1 || len(got[0].Slots) != 144 || got[0].Rate() != 1 {
+			t.Errorf("at %s: %+v", at, got)
+		}
+	}
+}
+
+// TestHistoryIsSmall is what the docstring of ring says, for 128 destinations on
+// three paths.
+func TestHistoryIsSmall(t *testing.T) {
+	h := NewHistory()
+	got := testing.Benchmark(func(b *testing.B) {
+		b.ReportAllocs()
+		for range b.N {
+			h = NewHistory()
+			for i := range 128 {
+				for _, p := range []string{"direct", "home", "other"} {
+					h.Add(epoch, fmt.Sprint(i), over(p, OutcomeOK, ""))
+				}
+			}
+		}
+	})
+	if n := got.AllocedBytesPerOp(); n > 512<<10 {
+		t.Errorf("%d bytes", n)
+	}
+}
