@@ -53,7 +53,11 @@ func (x *probe) http(ctx context.Context, conn net.Conn, s *Session) {
 		return err
 	})
 	s.HTTP.Took = time.Since(began)
-	if err != nil {
+	switch {
+	case err != nil && head.N == 0:
+		s.HTTP.Failure = Failure{FaultGarbage, "its head does not end"}
+		return
+	case err != nil:
 		s.HTTP.Failure = httpFailure(err)
 		return
 	}

@@ -228,14 +228,25 @@ func (x *probe) connectAll(ctx context.Context, addrs []netip.Addr, w *Walk) []n
 	var all sync.WaitGroup
 	for i, a := range addrs {
 		all.Go(func() {
-			began := time.Now()
 			address := netip.AddrPortFrom(a, x.target.Port)
-			conn, err := x.connect(ctx, address, x.o.Times.Connect)
-			conns[i], w.Connects[i] = conn, Connect{address, time.Since(began), failure(err)}
+			conns[i], w.Connects[i] = x.connectTwice(ctx, address)
 		})
 	}
 	all.Wait()
 	return conns
+}
+
+// connectTwice tries again where nothing came: on a line that loses packets all
+// SYNs of one connection are lost now and then.
+func (x *probe) connectTwice(ctx context.Context, address netip.AddrPort) (net.Conn, Connect) {
+	for again := false; ; again = true {
+		began := time.Now()
+		conn, err := x.connect(ctx, address, x.o.Times.Connect)
+		f := failure(err)
+		if f.Fault != FaultTimeout || again || ctx.Err() != nil {
+			return conn, Connect{address, time.Since(began), f}
+		}
+	}
 }
 
 func (x *probe) connect(ctx context.Context, address netip.AddrPort, limit time.Duration) (net.Conn, error) {
