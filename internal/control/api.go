@@ -122,16 +122,16 @@ type Why struct {
 
 // WhyAddress is one address that a name is known to have, or that was asked for.
 type WhyAddress struct {
-	Address     string   `json:"address"`
-	LearnedFrom string   `json:"learned_from"`
+	Address     string `json:"address"`
+	LearnedFrom string `json:"learned_from"`
 	// Trusted: routerd's own resolver or a rule gave it. What clients were told
 	// by other servers, or wrote into a TLS hello, is not.
-	Trusted bool `json:"trusted"`
-	Names       []string `json:"names"`
-	Clients     []string `json:"clients"` // whose lookups made it known; empty: everyone's
-	AgeS        int64    `json:"age_s"`
-	ExpiresS    int64    `json:"expires_s"`
-	SharedWith  []string `json:"shared_with"`
+	Trusted    bool     `json:"trusted"`
+	Names      []string `json:"names"`
+	Clients    []string `json:"clients"` // whose lookups made it known; empty: everyone's
+	AgeS       int64    `json:"age_s"`
+	ExpiresS   int64    `json:"expires_s"`
+	SharedWith []string `json:"shared_with"`
 }
 
 // Flow is one steered connection of GET /v1/flows.

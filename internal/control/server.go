@@ -31,6 +31,13 @@ type Handlers struct {
 	// list is done or failed, and a failed one is not an error. An unknown name
 	// is ErrInvalid.
 	UpdateList func(ctx context.Context, name string, progress func(ListProgress)) error
+	// Checks gives what is known of every target.
+	Checks func(ctx context.Context) ([]Check, error)
+	// Check checks targets now, as Client.Check says, and reports each result
+	// and each end from the goroutine that called it. What is unknown is ErrInvalid.
+	Check func(ctx context.Context, what []string, progress func(CheckProgress)) error
+	// History gives the last 24 hours of a destination, "": of each.
+	History func(ctx context.Context, destination string) ([]History, error)
 	// Metrics writes Prometheus text.
 	Metrics func(w io.Writer)
 	Events  *EventLog
@@ -142,6 +149,9 @@ func newAPI(base context.Context, h Handlers, log *slog.Logger, lim limits) *api
 		"/v1/reload":       {http.MethodPost, h.Reload != nil, a.reload},
 		"/v1/lists":        {http.MethodGet, h.Lists != nil, a.lists},
 		"/v1/lists/update": {http.MethodPost, h.UpdateList != nil, a.updateList},
+		"/v1/checks":       {http.MethodGet, h.Checks != nil, a.checks},
+		"/v1/check":        {http.MethodPost, h.Check != nil, a.check},
+		"/v1/history":      {http.MethodGet, h.History != nil, a.history},
 		"/metrics":         {http.MethodGet, h.Metrics != nil, a.metrics},
 	}
 	return a
