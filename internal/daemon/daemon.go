@@ -14,6 +14,7 @@ import (
 
 	"github.com/routerd/routerd/ebpf"
 	"github.com/routerd/routerd/internal/control"
+	"github.com/routerd/routerd/internal/dns"
 	"github.com/routerd/routerd/internal/lists"
 	"github.com/routerd/routerd/internal/tunnel"
 	"github.com/routerd/routerd/netcfg"
@@ -95,7 +96,8 @@ type daemon struct {
 	bypasses   *bypasses
 	neighbours *neighbours
 	keeper     *keeper
-	server     *nameServer // nil: none runs
+	resolver   *dns.Resolver // nil: routerd is disabled
+	server     *nameServer   // nil: none runs
 
 	reloads chan reloadRequest
 	learned chan ebpf.Event

@@ -23,7 +23,7 @@ func (d *daemon) dnsStatus(v *view, s ebpf.Stats) control.DNSStatus {
 		Mode: string(v.settings.cfg.Main.DNS), Queries: s.Answers, Learned: s.Learned,
 		Turned: s.Queries + s.Streams, Failed: s.Unanswered, Bypass: d.bypasses.list(d.neighbours),
 	}
-	if v.resolver == nil {
+	if v.resolver == nil || !v.settings.secure() {
 		return out
 	}
 	r := v.resolver.Stats()
@@ -47,7 +47,7 @@ func (d *daemon) doctor(ctx context.Context) ([]control.Finding, error) {
 		return nil, err
 	}
 	out := judgeBypass(d.bypasses.list(d.neighbours))
-	if v.resolver == nil {
+	if v.resolver == nil || !v.settings.secure() {
 		return append(out, control.Finding{
 			Topic: "dns", Level: control.LevelNote,
 			Text: "option dns is 'observe': listed names are found by whatever answers clients get, true or not",

@@ -182,7 +182,7 @@ var errNoResolver = errors.New("the resolver does not run")
 // keepName looks a name up and makes its addresses known.
 func (d *daemon) keepName(ctx context.Context, name string) (time.Duration, error) {
 	v := d.seen()
-	if v.resolver == nil || v.settings == nil {
+	if v.resolver == nil || v.settings == nil || !v.settings.secure() {
 		return 0, errNoResolver
 	}
 	chain, _, ok := v.settings.plan.Rules.Name(name)

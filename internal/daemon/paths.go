@@ -168,8 +168,8 @@ func (d *daemon) refreshTunnels(ctx context.Context) {
 
 // pathChanged has the resolver and those who wait for it try a path anew.
 func (d *daemon) pathChanged(tunnel string) {
-	if d.server != nil {
-		d.server.resolver.PathChanged(d.view.paths[tunnel])
+	if d.resolver != nil {
+		d.resolver.PathChanged(d.view.paths[tunnel])
 	}
 	d.keeper.retry()
 }

@@ -19,44 +19,43 @@ import (
 // nameServer is routerd's own resolver at work, for as long as option dns is
 // 'secure'. The loop owns it.
 type nameServer struct {
-	resolver *dns.Resolver
-	stop     context.CancelFunc
-	ended    chan error // gets what Serve gives
+	stop  context.CancelFunc
+	ended chan error // gets what Serve gives
 }
 
 // secure says whether settings have listed names resolved by routerd.
 func (s *settings) secure() bool { return s.cfg.Main.Enabled && s.cfg.Main.DNS == config.DNSSecure }
 
 // openResolver has the resolver listen before any query is turned to it, with
-// the upstreams that settings name. One that runs goes on, with its cache.
+// the upstreams that settings name. One that runs goes on, with its cache. With
+// option dns 'observe' it answers nobody but the daemon's own checks.
 func (d *daemon) openResolver(ctx context.Context, s *settings) error {
-	if !s.secure() {
+	if d.resolver == nil {
+		d.resolver = dns.New(dns.Options{Dial: d.dialUpstream, Upstreams: s.upstreams, Floor: dns.BuildFloor(), Log: d.log})
+		d.set(func(v *view) { v.resolver = d.resolver })
+	} else {
+		d.resolver.SetUpstreams(s.upstreams)
+	}
+	if !s.secure() || d.server != nil {
 		return nil
 	}
-	if d.server != nil {
-		d.server.resolver.SetUpstreams(s.upstreams)
-		return nil
-	}
-	r := dns.New(dns.Options{Dial: d.dialUpstream, Upstreams: s.upstreams, Floor: dns.BuildFloor(), Log: d.log})
 	server, err := dns.Listen(ctx, dns.ServerOptions{
-		Resolver: r, Decide: d.decide, Learn: d.learnAnswer, Device: d.takesQueries,
+		Resolver: d.resolver, Decide: d.decide, Learn: d.learnAnswer, Device: d.takesQueries,
 		Original: d.originalServer, OriginalUDP: d.originalUDP, Relay: d.relay, Log: d.log,
 	})
 	if err != nil {
-		r.Close()
 		return fmt.Errorf("start the resolver: %w; another program has the port, or another routerd runs", err)
 	}
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
-	d.server = &nameServer{resolver: r, stop: stop, ended: make(chan error, 1)}
+	d.server = &nameServer{stop: stop, ended: make(chan error, 1)}
 	ended := d.server.ended
-	go func() { ended <- server.Serve(serving) }() // ends with closeResolver
-	d.set(func(v *view) { v.resolver = r })
+	go func() { ended <- server.Serve(serving) }() // ends with closeServer
 	return nil
 }
 
-// closeResolver ends the resolver, if it runs. Queries must not be turned to it
-// any more, or be meant to fail.
-func (d *daemon) closeResolver() {
+// closeServer has nobody's queries answered any more. None must be turned to it,
+// or they are meant to fail.
+func (d *daemon) closeServer() {
 	if d.server == nil {
 		return
 	}
@@ -67,9 +66,18 @@ func (d *daemon) closeResolver() {
 	case <-time.After(5 * time.Second):
 		d.log.Warn("the resolver does not end")
 	}
-	d.server.resolver.Close()
 	d.server = nil
+}
+
+// closeResolver ends the resolver, if it runs.
+func (d *daemon) closeResolver() {
+	d.closeServer()
+	if d.resolver == nil {
+		return
+	}
 	d.set(func(v *view) { v.resolver = nil })
+	d.resolver.Close()
+	d.resolver = nil
 }
 
 // serverEnded is told when the resolver's sockets have failed.
@@ -85,9 +93,7 @@ func (d *daemon) restartResolver(err error) {
 	d.log.Error("the resolver has ended, it is started again", "error", err)
 	d.fault("dns", fmt.Sprintf("the resolver has ended and is started again: %v", err))
 	d.server.stop()
-	d.server.resolver.Close()
 	d.server, d.unmet = nil, d.target != nil
-	d.set(func(v *view) { v.resolver = nil })
 }
 
 // takesQueries says whether queries may come in by a device: those of the LAN,

@@ -166,7 +166,7 @@ func (d *daemon) use(ctx context.Context, s *settings) error {
 		return err
 	}
 	if !s.secure() {
-		d.closeResolver() // nothing is turned to it any more
+		d.closeServer() // nothing is turned to it any more
 	}
 	d.releasePaths(ctx, s)
 	d.ensureTunnels(ctx, specs)

@@ -94,6 +94,9 @@ func layerOf(o Outcome) Layer {
 	return LayerNone
 }
 
+// Reached says whether the service itself was reached, and serves or says no.
+func (o Outcome) Reached() bool { return o.byService() }
+
 // byService says that the service itself was reached and answered: the network
 // let everything through.
 func (o Outcome) byService() bool {
