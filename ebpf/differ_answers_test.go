@@ -1,0 +1,230 @@
+package ebpf
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+)
+
+// refEvent is what must be told.
+type refEvent struct {
+	kind     EventKind
+	name     string
+	withheld bool
+	ttl      Ticks
+	addrs    []netip.Addr
+}
+
+// refAnswers is what must become of a packet of answers.
+type refAnswers struct {
+	verdict verdict
+	events  []refEvent
+	calls   int // by tail, that reading it takes
+}
+
+// answers is what the reference says of a packet, and brings the model forward.
+func (d *differ) answers(p differPacket, client netip.Addr, shared bool) refAnswers {
+	out := refAnswers{verdict: passed}
+	for _, m := range p.datagrams() {
+		out.calls++
+		msg, ok := refReadAnswer(m)
+		if !ok {
+			continue
+		}
+		out.calls += refCalls(msg)
+		ev, withheld := d.answer(msg, client, shared)
+		if ev.kind != 0 {
+			out.events = append(out.events, ev)
+		}
+		if withheld {
+			out.verdict = dropped
+			return out
+		}
+	}
+	return out
+}
+
+// answer is what becomes of one.
+func (d *differ) answer(msg refMessage, client netip.Addr, shared bool) (refEvent, bool) {
+	rule := d.rules[client].find(msg.question)
+	ev := refEvent{name: textName(append(slices.Clone(msg.question.name), 0))}
+	switch {
+	case msg.header.truncated, rule == nil && !shared:
+		return refEvent{}, false
+	case rule == nil && !msg.sound:
+		return refEvent{}, false
+	case rule == nil:
+		d.share(&ev, msg.found)
+	case msg.sound:
+		d.learn(&ev, rule, msg.found, client)
+	case slices.Contains([]uint16{1, 28, 64, 65, 255}, msg.question.kind):
+		ev.kind, ev.withheld = EventUnparsed, rule.slot.Closed
+	}
+	return ev, ev.withheld
+}
+
+func (d *differ) exempt(a netip.Addr) bool {
+	return slices.ContainsFunc(d.tables.Exempt, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+func (d *differ) learn(ev *refEvent, rule *refRule, found []refAddr, client netip.Addr) {
+	for _, a := range found {
+		if d.exempt(a.addr) {
+			continue
+		}
+		k := refKnown{rule: rule.name, full: rule.full}
+		d.grants[refGrant{a.addr, d.who(client)}] = k
+		k.shared = d.known[a.addr].shared
+		d.known[a.addr] = k
+		if ev.addrs = append(ev.addrs, a.addr); len(ev.addrs) == 1 || Ticks(a.ttl) < ev.ttl {
+			ev.ttl = Ticks(a.ttl)
+		}
+	}
+	if len(ev.addrs) > 0 {
+		ev.kind = EventLearned
+	}
+}
+
+// who is a client by its MAC address.
+func (d *differ) who(client netip.Addr) netip.Addr {
+	if client == alice6 {
+		return alice
+	}
+	return client
+}
+
+func (d *differ) share(ev *refEvent, found []refAddr) {
+	for _, a := range found {
+		k, known := d.known[a.addr]
+		if !known || k.shared {
+			continue
+		}
+		k.shared = true
+		d.known[a.addr] = k
+		ev.addrs = append(ev.addrs, a.addr)
+		ev.kind = EventShared
+	}
+}
+
+// refCalls is how often the programs call each other by tail for a message, of
+// which the kernel has 33 for a packet (MAX_TAIL_CALL_CNT).
+func refCalls(m refMessage) int {
+	calls := (len(m.question.name) + 64) / 64
+	calls += (m.steps[0] + 32) / 32
+	if m.steps[1] > 0 {
+		calls += (m.steps[1] + 32) / 32
+	}
+	return calls + 1
+}
+
+// check compares what happened with what had to.
+func (d *differ) check(p differPacket, want refAnswers, got verdict, data []byte) error {
+	var events []refEvent
+	for _, ev := range pending(d.t, d.events) {
+		e := refEvent{kind: ev.Kind, name: ev.Name, withheld: ev.Withheld, addrs: ev.Addrs}
+		if ev.Kind == EventLearned {
+			e.ttl = ev.TTL
+		}
+		events = append(events, e)
+	}
+	same := slices.EqualFunc(events, want.events, func(a, b refEvent) bool {
+		return a.kind == b.kind && a.name == b.name && a.withheld == b.withheld && a.ttl == b.ttl && slices.Equal(a.addrs, b.addrs)
+	})
+	switch {
+	case got != want.verdict:
+		return fmt.Errorf("%s, want %s", got, want.verdict)
+	case !same:
+		return fmt.Errorf("told\n  %+v, want\n  %+v", events, want.events)
+	case got == passed && !bytes.Equal(data, p.frame.build()):
+		return errors.New("the packet was changed")
+	}
+	return nil
+}
+
+// checkMaps compares the maps with the model.
+func (d *differ) checkMaps() error {
+	all, err := d.Addresses()
+	if err != nil {
+		return err
+	}
+	for _, k := range all {
+		if got := (refKnown{d.names[k.Rule], k.Full, k.Shared}); got != d.known[k.Addr] || k.Global || k.Draining {
+			return fmt.Errorf("%s is known as %+v, want %+v", k.Addr, k, d.known[k.Addr])
+		}
+	}
+	grants, err := d.Grants()
+	if err != nil {
+		return err
+	}
+	macs := map[Client]netip.Addr{ClientMAC(aliceMAC): alice, ClientMAC(bobMAC): bob}
+	for _, k := range grants {
+		want, ok := d.grants[refGrant{k.Addr, macs[k.Client]}]
+		if got := (refKnown{d.names[k.Rule], k.Full, false}); !ok || got != want {
+			return fmt.Errorf("%s is known to %s as %+v, want %+v", k.Addr, k.Client, k, want)
+		}
+	}
+	if len(all) != len(d.known) || len(grants) != len(d.grants) {
+		return fmt.Errorf("%d addresses and %d grants are known, want %d and %d", len(all), len(grants), len(d.known), len(d.grants))
+	}
+	return nil
+}
+
+// TestAnswersAreReadAsTheReferenceReadsThem compares the programs that read DNS
+// answers with reference_test.go, message by message.
+func TestAnswersAreReadAsTheReferenceReadsThem(t *testing.T) {
+	for _, seed := range differSeeds(t) {
+		w := newWorld(t)
+		d := newDiffer(t, w, bpfProgRouterdLearn)
+		g := newGenerator(seed, w.tables)
+		inside(t, w.ns, func() { d.runAnswers(g) })
+		t.Logf("seed %d: %v", seed, d.kinds)
+		d.checkKinds("untouched", "learned", "unparsed", "withheld", "shared")
+	}
+}
+
+func (d *differ) runAnswers(g *generator) {
+	carriers := []func([]byte) frame{
+		carry, func(m []byte) frame { return carry6(m) }, func(m []byte) frame { return carryTo(bob, bobMAC, m) },
+	}
+	for i := range *differMessages {
+		shared := i%128 >= 64
+		if i%64 == 0 {
+			d.clear()
+			d.markShared(shared)
+		}
+		p := g.packet(g.several(g.answer), pick(g, carriers...))
+		want := d.answers(p, p.frame.dst.Addr(), shared)
+		got, data := d.send(p, 0, d.lan)
+		err := d.check(p, want, got, data)
+		if err == nil {
+			err = d.checkMaps()
+		}
+		if err != nil {
+			d.t.Fatalf("packet %d: %v\n%x", i, err, p.datagrams())
+		}
+		d.tally(want)
+	}
+}
+
+func (d *differ) markShared(on bool) {
+	err := d.setConfig(func(c *bpfRdConfig) { c.Flags = c.Flags&^flagShared | flag(on, flagShared) })
+	if err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// tally counts what was seen, so that a generator that makes nothing of a kind
+// is noticed.
+func (d *differ) tally(a refAnswers) {
+	kind := "untouched"
+	for _, ev := range a.events {
+		kind = map[EventKind]string{EventLearned: "learned", EventUnparsed: "unparsed", EventShared: "shared"}[ev.kind]
+		if ev.withheld {
+			kind = "withheld"
+		}
+	}
+	d.kinds[kind]++
+}
