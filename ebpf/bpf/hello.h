@@ -8,8 +8,8 @@
  *
  * A hello in several segments is followed in their order, also where the name
  * itself is cut. Not read: a hello of which a record holds the first part only,
- * one whose first 44 octets come in parts, a name in three parts. Such a
- * connection goes on as any other.
+ * one whose first 44 octets come in parts, one in which a length, an extension's
+ * head or the name lies in three parts. Such a connection goes on as any other.
  */
 #ifndef RD_HELLO_H
 #define RD_HELLO_H
