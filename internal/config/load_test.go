@@ -27,7 +27,7 @@ config routerd 'main'
 	option own_traffic 'no'
 	option dns 'observe'
 	list resolver 'https://1.1.1.1/dns-query'
-	list resolver 'tls://dns.example:853'
+	list resolver 'tls://dns.example:853#192.0.2.53'
 	list resolver 'udp://[2001:db8::53]'
 	list resolver 'tcp://9.9.9.9:53'
 	option local_dns 'off'
@@ -109,7 +109,7 @@ func TestParseReadsEveryOption(t *testing.T) {
 	want := &Config{
 		Main: Main{
 			LAN: []string{"lan", "br-guest"}, WAN: "pppoe-wan", DNS: DNSObserve,
-			Resolvers: []string{"https://1.1.1.1/dns-query", "tls://dns.example:853", "udp://[2001:db8::53]", "tcp://9.9.9.9:53"},
+			Resolvers: []string{"https://1.1.1.1/dns-query", "tls://dns.example:853#192.0.2.53", "udp://[2001:db8::53]", "tcp://9.9.9.9:53"},
 			MarkMask:  0x00f00000, MaxAddresses: 4096, LogLevel: slog.LevelDebug, MetricsListen: "[::1]:9640",
 		},
 		Tunnels: []Tunnel{

@@ -8,6 +8,7 @@ import (
 
 	"github.com/routerd/routerd/internal/config/uci"
 	"github.com/routerd/routerd/internal/owned"
+	"github.com/routerd/routerd/internal/upstream"
 )
 
 // Bounds of option max_addresses. The largest costs the kernel some 100 MB.
@@ -39,7 +40,7 @@ func (r *reader) main(s *uci.Section) Main {
 		checkedField("wan", &m.WAN, checkNetwork),
 		boolField("own_traffic", &m.OwnTraffic),
 		choiceField("dns", &m.DNS, DNSSecure, DNSObserve),
-		checkedList("resolver", &m.Resolvers, checkURL(resolverForms())),
+		checkedList("resolver", &m.Resolvers, checkUpstream),
 		boolField("local_dns", &m.LocalDNS),
 		boolField("ipv6", &m.IPv6),
 		maskField("mark_mask", &m.MarkMask),
@@ -58,6 +59,12 @@ func (r *reader) main(s *uci.Section) Main {
 		v.fail("is also in list lan: the clients' side and the provider's side must differ", "")
 	}
 	return m
+}
+
+// checkUpstream has the parser that the resolver itself uses judge a server.
+func checkUpstream(s string) error {
+	_, err := upstream.Parse(s)
+	return err
 }
 
 // mainLater notes what is set and not yet active.

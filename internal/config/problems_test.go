@@ -24,14 +24,15 @@ func TestParseTellsWhatIsWrongInMain(t *testing.T) {
 		"list lan ..":                   `lan, value "..": is not the name of a network or device, such as lan or br-lan`,
 		"option dns secured":            `dns, value "secured": is not allowed: it is one of secure, observe; did you mean "secure"?`,
 		"option dns off":                `dns, value "off": is not allowed: it is one of secure, observe`,
-		"list resolver 1.1.1.1":         `resolver, value "1.1.1.1": begins with none of https://, tls://, udp://, tcp://`,
-		"list resolver 'tls://a b'":     `resolver, value "tls://a b": is not a URL: one of https://, tls://, udp://, tcp:// and a host`,
-		"list resolver tls:///x":        `resolver, value "tls:///x": has no valid host: write tls://HOST`,
-		"list resolver tls://1.1.1.1/x": `resolver, value "tls://1.1.1.1/x": has something after the host: write tls://HOST:PORT`,
-		"list resolver udp://1.1.1.1:0": `resolver, value "udp://1.1.1.1:0": has a port that is not a number from 1 to 65535`,
-		"list resolver udp://1.1.1.1:":  `resolver, value "udp://1.1.1.1:": has a port that is not a number from 1 to 65535`,
-		"list resolver https://u:p@h/":  `resolver, value "https://u:p@h/": holds a user name or password, which is not supported`,
-		"list resolver 'https://h/#x'":  `resolver, value "https://h/#x": has a fragment (#…), which no server ever sees`,
+		"list resolver 1.1.1.1":         `resolver, value "1.1.1.1": it has no scheme` + upstreamForms,
+		"list resolver 'tls://a b'":     `resolver, value "tls://a b": invalid character " " in host name` + upstreamForms,
+		"list resolver tls:///x":        `resolver, value "tls:///x": it names no host` + upstreamForms,
+		"list resolver tls://1.1.1.1/x": `resolver, value "tls://1.1.1.1/x": a path is for https:// only, not "/x"` + upstreamForms,
+		"list resolver udp://1.1.1.1:0": `resolver, value "udp://1.1.1.1:0": port "0" is not a number from 1 to 65535` + upstreamForms,
+		"list resolver udp://1.1.1.1:":  `resolver, value "udp://1.1.1.1:": a port is missing after the colon` + upstreamForms,
+		"list resolver https://u:p@h/":  `resolver, value "https://u:p@h/": a user name has no place in it` + upstreamForms,
+		"list resolver tls://h":         `resolver, value "tls://h": the addresses of h are not known before anything can be resolved: write them at its end, h#192.0.2.1` + upstreamForms,
+		"list resolver 'https://h/#x'":  `resolver, value "https://h/#x": "x" after # is not an address` + upstreamForms,
 		"option mark_mask lots":         `mark_mask, value "lots": is not a number of 32 bits; write it like the default, 0x0f000000`,
 		"option mark_mask 0x05000000":   `mark_mask, value "0x05000000": cannot be used: mask 0x5000000 is not one run of bits; the default is 0x0f000000`,
 		"option mark_mask 0xff":         `mark_mask, value "0xff": cannot be used: mask 0xff has 8 bits, 3 or 4 are needed; the default is 0x0f000000`,
@@ -313,3 +314,7 @@ func onlyErrors(lines []string) []string {
 	}
 	return errors
 }
+
+// upstreamForms is how package upstream ends its errors.
+const upstreamForms = "; allowed are https://HOST[:PORT][/PATH], tls://HOST[:PORT], tcp://HOST[:PORT] and udp://HOST[:PORT]; " +
+	"HOST is an address, or a name with its addresses at the end: #ADDRESS[,ADDRESS…]"

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -65,61 +64,26 @@ func checkHostPort(example string) func(string) error {
 	}
 }
 
-// urlForm is what a URL of one scheme may and must have.
-type urlForm struct {
-	scheme string
-	path   bool // may be given
-}
-
-// resolverForms are those of list resolver.
-func resolverForms() []urlForm {
-	return []urlForm{{scheme: "https", path: true}, {scheme: "tls"}, {scheme: "udp"}, {scheme: "tcp"}}
-}
-
 // checkTarget allows what a destination can be checked by.
 func checkTarget(s string) error {
 	_, err := catalogue.ParseTarget(s)
 	return err
 }
 
-// checkURL gives a check for URLs of certain forms.
-func checkURL(forms []urlForm) func(string) error {
-	schemes := make([]string, len(forms))
-	for i, f := range forms {
-		schemes[i] = f.scheme + "://"
-	}
-	allowed := strings.Join(schemes, ", ")
-	return func(s string) error {
-		u, err := url.Parse(s)
-		if err != nil {
-			return fmt.Errorf("is not a URL: one of %s and a host", allowed)
-		}
-		i := slices.IndexFunc(forms, func(f urlForm) bool { return f.scheme == u.Scheme })
-		if i < 0 {
-			return fmt.Errorf("begins with none of %s", allowed)
-		}
-		return forms[i].check(u)
-	}
-}
-
-// check says what is wrong with a URL of this scheme.
-func (f urlForm) check(u *url.URL) error {
+// checkWeb allows URLs of https and http.
+func checkWeb(s string) error {
+	u, err := url.Parse(s)
 	switch {
+	case err != nil:
+		return errors.New("is not a URL: one of https://, http:// and a host")
+	case u.Scheme != "https" && u.Scheme != "http":
+		return errors.New("begins with none of https://, http://")
 	case !isHost(u.Hostname()):
-		return fmt.Errorf("has no valid host: write %s://HOST", f.scheme)
+		return fmt.Errorf("has no valid host: write %s://HOST", u.Scheme)
 	case u.User != nil:
 		return errors.New("holds a user name or password, which is not supported")
 	case strings.HasSuffix(u.Host, ":") || u.Port() != "" && !isPort(u.Port()):
 		return errors.New("has a port that is not a number from 1 to 65535")
-	}
-	return f.checkPath(u)
-}
-
-// checkPath says what is wrong with what follows the host.
-func (f urlForm) checkPath(u *url.URL) error {
-	switch {
-	case !f.path && (strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != ""):
-		return fmt.Errorf("has something after the host: write %s://HOST:PORT", f.scheme)
 	case u.Fragment != "":
 		return errors.New("has a fragment (#…), which no server ever sees")
 	}
@@ -134,7 +98,7 @@ func checkListURL(s string) error {
 		}
 		return nil
 	}
-	err := checkURL([]urlForm{{scheme: "https", path: true}, {scheme: "http", path: true}})(s)
+	err := checkWeb(s)
 	if err != nil && !strings.Contains(s, "://") {
 		return errors.New("begins with none of https://, http://, file://")
 	}

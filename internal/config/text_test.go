@@ -49,13 +49,14 @@ func TestChecksTakeWhatIsAllowedOnly(t *testing.T) {
 
 func TestURLChecksTakeWhatIsAllowedOnly(t *testing.T) {
 	verdicts{
-		"https://1.1.1.1/dns-query": true, "https://[2606:4700::1111]/dns-query": true, "https://dns.example:8443": true,
-		"tls://1.1.1.1": true, "tls://1.1.1.1/": true, "tls://dns.example:853": true, "udp://192.0.2.1:5353": true, "tcp://[::1]": true,
-		"HTTPS://dns.example/": true, // RFC 3986: schemes have no case
-		"":                     false, "1.1.1.1": false, "https://": false, "https:///a": false, "http://1.1.1.1": false, "quic://1.1.1.1": false,
+		"https://1.1.1.1/dns-query": true, "https://[2606:4700::1111]/dns-query": true, "https://dns.example:8443#192.0.2.1": true,
+		"tls://1.1.1.1": true, "tls://1.1.1.1/": true, "tls://dns.example:853#192.0.2.1,2001:db8::1": true, "https://dns.google/dns-query": true, "udp://192.0.2.1:5353": true, "tcp://[::1]": true,
+		"HTTPS://dns.google/": true,                                // RFC 3986: schemes have no case
+		"tls://dns.example":   false, "tls://dns.example#x": false, // its addresses must be known
+		"": false, "1.1.1.1": false, "https://": false, "https:///a": false, "http://1.1.1.1": false, "quic://1.1.1.1": false,
 		"tls://1.1.1.1/a": false, "tls://1.1.1.1?a": false, "tls://1.1.1.1#a": false, "udp://1.1.1.1:65536": false, "tls://::1": false,
 		"https://a b/": false, "https://u@dns.example/": false, "https://dns.example/\x01": false, "https:dns.example": false,
-	}.compare(t, "resolver", checkURL(resolverForms()))
+	}.compare(t, "resolver", checkUpstream)
 	verdicts{
 		"https://api.example.org/v1/ping?a=b": true, "http://example.org": true, "tls://example.org": true, "tls://example.org:8443": true,
 		"tcp://192.0.2.1:443": true, "stratum+tcp://pool.example.org:3333": true, "stratum+ssl://pool.example.org:443/": true,

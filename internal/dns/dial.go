@@ -94,7 +94,7 @@ type opener struct {
 
 // open gives the connection to the first address that takes one.
 func (o opener) open(ctx context.Context, network string) (net.Conn, error) {
-	addresses := o.upstream.endpoints()
+	addresses := o.upstream.Endpoints()
 	conn, err := race(ctx, len(addresses), dialStagger, func(ctx context.Context, i int) (net.Conn, error) {
 		return o.dial(ctx, o.path, network, addresses[i])
 	}, func(late net.Conn) { _ = late.Close() })

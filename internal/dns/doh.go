@@ -31,7 +31,7 @@ type dohExchanger struct {
 }
 
 func newDoH(o opener, config *tls.Config) *dohExchanger {
-	d := &dohExchanger{url: o.upstream.url(), conns: map[*heardConn]struct{}{}}
+	d := &dohExchanger{url: o.upstream.URL(), conns: map[*heardConn]struct{}{}}
 	d.transport = &http.Transport{
 		DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			// The transport goes on dialing when the question has been given up.

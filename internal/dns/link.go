@@ -67,9 +67,9 @@ type link struct {
 func newLink(u Upstream, path Path, o *Options) *link {
 	l := &link{upstream: u, path: path, now: o.Now}
 	open := opener{upstream: u, path: path, dial: o.Dial}
-	v := certs.Verifier{Host: u.host, Roots: o.Roots, Now: o.Now, Floor: o.Floor}
+	v := certs.Verifier{Host: u.Host(), Roots: o.Roots, Now: o.Now, Floor: o.Floor}
 	tcp := &streamExchanger{connect: func(ctx context.Context) (net.Conn, error) { return open.open(ctx, "tcp") }}
-	switch u.scheme {
+	switch u.Scheme() {
 	case SchemeHTTPS:
 		l.exchanger = newDoH(open, v.Config("h2", "http/1.1"))
 	case SchemeTLS:
@@ -119,7 +119,7 @@ func blamed(ctx context.Context, err error) bool {
 }
 
 func (l *link) describe(err error) error {
-	out := &UpstreamError{Upstream: l.upstream.text, Path: l.path, Layer: LayerConnect, Err: err}
+	out := &UpstreamError{Upstream: l.upstream.String(), Path: l.path, Layer: LayerConnect, Err: err}
 	if inner := (*layerError)(nil); errors.As(err, &inner) {
 		out.Layer, out.Err = inner.layer, inner.err
 	}

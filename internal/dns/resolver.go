@@ -122,7 +122,7 @@ func (r *Resolver) SetUpstreams(upstreams []Upstream) {
 	for path, links := range r.links {
 		kept := make([]*link, 0, len(upstreams))
 		for _, u := range upstreams {
-			i := slices.IndexFunc(links, func(l *link) bool { return l != nil && l.upstream.equal(u) })
+			i := slices.IndexFunc(links, func(l *link) bool { return l != nil && l.upstream.Equal(u) })
 			if i < 0 {
 				kept = append(kept, newLink(u, path, &r.o))
 				continue
@@ -137,10 +137,6 @@ func (r *Resolver) SetUpstreams(upstreams []Upstream) {
 		}
 		r.links[path] = kept
 	}
-}
-
-func (u Upstream) equal(other Upstream) bool {
-	return u.text == other.text && slices.Equal(u.addrs, other.addrs)
 }
 
 // PathChanged forgets connections and failures of a path: what is known of

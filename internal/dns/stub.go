@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/routerd/routerd/internal/upstream"
 )
 
 // stubTimes are how long each sending of AskAsClient waits for its answer.
@@ -30,12 +32,11 @@ func (r *Resolver) AskAsClient(ctx context.Context, server netip.AddrPort, p Pat
 	if err != nil {
 		return nil, fmt.Errorf("look up: %w", err)
 	}
-	u := Upstream{text: "udp://" + server.String(), scheme: SchemeUDP, port: server.Port(), addrs: []netip.Addr{server.Addr()}}
+	u := upstream.Plain(server, false)
 	s := stub{opener{upstream: u, path: p, dial: r.o.Dial}, newKey(wire, qtype, p).message()}
 	answers, err := s.ask(ctx)
 	if errors.Is(err, errTruncated) {
-		u.text, u.scheme = "tcp://"+server.String(), SchemeTCP
-		a, err := r.Ask(ctx, u, p, name, qtype)
+		a, err := r.Ask(ctx, upstream.Plain(server, true), p, name, qtype)
 		return []Answer{a}, err
 	}
 	if err != nil {

@@ -1,200 +1,38 @@
 package dns
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
-	"net/url"
-	"regexp"
-	"strconv"
-	"strings"
+
+	"github.com/routerd/routerd/internal/upstream"
 )
+
+// Upstream names one server that is asked.
+type Upstream = upstream.Server
 
 // Scheme is how an upstream is asked.
-type Scheme string
+type Scheme = upstream.Scheme
 
-// The schemes, by the word that stands in settings.
+// The schemes.
 const (
-	SchemeHTTPS Scheme = "https" // DoH, RFC 8484
-	SchemeTLS   Scheme = "tls"   // DoT, RFC 7858
-	SchemeTCP   Scheme = "tcp"
-	SchemeUDP   Scheme = "udp" // with TCP for truncated and doubtful answers
+	SchemeHTTPS = upstream.SchemeHTTPS
+	SchemeTLS   = upstream.SchemeTLS
+	SchemeTCP   = upstream.SchemeTCP
+	SchemeUDP   = upstream.SchemeUDP
 )
 
-// Upstream names one server. It does not change; the zero value is no server.
-type Upstream struct {
-	text   string
-	scheme Scheme
-	host   string // name or address without brackets; the certificate is for it
-	port   uint16
-	path   string // of https
-	addrs  []netip.Addr
-}
+// KnownResolver is a public resolver that answers over HTTPS on port 443.
+type KnownResolver = upstream.KnownResolver
 
-const upstreamForms = "allowed are https://HOST[:PORT][/PATH], tls://HOST[:PORT], tcp://HOST[:PORT] and udp://HOST[:PORT]; " +
-	"HOST is an address, or a name with its addresses at the end: #ADDRESS[,ADDRESS…]"
-
-// ParseUpstream reads an upstream as settings have it, such as
-// https://1.1.1.1/dns-query or tls://dns.example#192.0.2.1,2001:db8::1.
-// Bootstrap addresses may be given apart; those in the text come first. Names of
-// a few public resolvers need none.
+// ParseUpstream reads an upstream as settings have it (upstream.Parse); its error
+// names the text.
 func ParseUpstream(text string, bootstrap ...netip.Addr) (Upstream, error) {
-	u, err := parseUpstream(text, bootstrap)
+	u, err := upstream.Parse(text, bootstrap...)
 	if err != nil {
-		return Upstream{}, fmt.Errorf("resolver %q: %w; %s", text, err, upstreamForms)
+		return Upstream{}, fmt.Errorf("resolver %q: %w", text, err)
 	}
 	return u, nil
 }
 
-func parseUpstream(text string, bootstrap []netip.Addr) (Upstream, error) {
-	address, list, _ := strings.Cut(text, "#")
-	p, err := url.Parse(address)
-	if err != nil {
-		if inner := (*url.Error)(nil); errors.As(err, &inner) {
-			err = inner.Err
-		}
-		return Upstream{}, err
-	}
-	u := Upstream{text: text, scheme: Scheme(p.Scheme), host: strings.ToLower(p.Hostname())}
-	if u.port, err = upstreamPort(u.scheme, p.Port()); err != nil {
-		return Upstream{}, err
-	}
-	if u.path, err = upstreamPath(u.scheme, p); err != nil {
-		return Upstream{}, err
-	}
-	if err := checkHost(p, u.host); err != nil {
-		return Upstream{}, err
-	}
-	u.addrs, err = upstreamAddrs(u.host, list, bootstrap)
-	return u, err
-}
-
-func upstreamPort(scheme Scheme, text string) (uint16, error) {
-	if text == "" {
-		switch scheme {
-		case SchemeHTTPS:
-			return 443, nil
-		case SchemeTLS:
-			return 853, nil
-		case SchemeTCP, SchemeUDP:
-			return 53, nil
-		}
-	}
-	switch scheme {
-	case SchemeHTTPS, SchemeTLS, SchemeTCP, SchemeUDP:
-	case "":
-		return 0, errors.New("it has no scheme")
-	default:
-		return 0, fmt.Errorf("scheme %q is not known", scheme)
-	}
-	n, err := strconv.ParseUint(text, 10, 16)
-	if err != nil || n == 0 {
-		return 0, fmt.Errorf("port %q is not a number from 1 to 65535", text)
-	}
-	return uint16(n), nil
-}
-
-// upstreamPath takes a URI template too; its variable is for GET only.
-func upstreamPath(scheme Scheme, p *url.URL) (string, error) {
-	path := strings.TrimSuffix(p.EscapedPath(), "%7B?dns%7D")
-	path, _, _ = strings.Cut(path, "%7B")
-	switch {
-	case scheme != SchemeHTTPS && (path != "" && path != "/" || p.RawQuery != ""):
-		return "", fmt.Errorf("a path is for https:// only, not %q", p.RequestURI())
-	case scheme != SchemeHTTPS:
-		return "", nil
-	case path == "" || path == "/":
-		path = "/dns-query"
-	}
-	if query := strings.TrimSuffix(p.RawQuery, "dns}"); query != "" {
-		path += "?" + query
-	}
-	return path, nil
-}
-
-func checkHost(p *url.URL, host string) error {
-	switch {
-	case p.User != nil:
-		return errors.New("a user name has no place in it")
-	case host == "":
-		return errors.New("it names no host")
-	case strings.Contains(host, "%"):
-		return errors.New("an address with a zone cannot be used")
-	case strings.Contains(host, ":"), isAddr(host):
-		if !isAddr(host) {
-			return fmt.Errorf("%q is not an address", host)
-		}
-		return nil
-	}
-	if !hostName.MatchString(host) {
-		return fmt.Errorf("%q is not a host name", host)
-	}
-	_, err := nameWire(host)
-	return err
-}
-
-// hostName is what names of hosts are made of; nameWire checks the labels.
-var hostName = regexp.MustCompile(`^[a-z0-9_][a-z0-9_.-]*$`)
-
-func isAddr(s string) bool {
-	_, err := netip.ParseAddr(s)
-	return err == nil
-}
-
-func upstreamAddrs(host, list string, bootstrap []netip.Addr) ([]netip.Addr, error) {
-	if a, err := netip.ParseAddr(host); err == nil {
-		if list != "" {
-			return nil, fmt.Errorf("addresses after # are for a host that is a name, %s is an address", host)
-		}
-		return []netip.Addr{a.Unmap()}, nil
-	}
-	var addrs []netip.Addr
-	for part := range strings.SplitSeq(list, ",") {
-		if list == "" {
-			break
-		}
-		a, err := netip.ParseAddr(strings.TrimSpace(part))
-		if err != nil || a.Zone() != "" || a.IsUnspecified() {
-			return nil, fmt.Errorf("%q after # is not an address", part)
-		}
-		addrs = append(addrs, a.Unmap())
-	}
-	addrs = append(addrs, bootstrap...)
-	if len(addrs) == 0 {
-		addrs = wellKnown(host)
-	}
-	if len(addrs) == 0 {
-		return nil, fmt.Errorf("the addresses of %s are not known before anything can be resolved: write them at its end, %s#192.0.2.1", host, host)
-	}
-	return addrs, nil
-}
-
-// String is the text that it was read from.
-func (u Upstream) String() string { return u.text }
-
-// Scheme says how it is asked.
-func (u Upstream) Scheme() Scheme { return u.scheme }
-
-// Addrs are the addresses that it is reached at, in order of preference.
-func (u Upstream) Addrs() []netip.Addr { return append([]netip.Addr(nil), u.addrs...) }
-
-// endpoints are the addresses with the port.
-func (u Upstream) endpoints() []string {
-	out := make([]string, len(u.addrs))
-	for i, a := range u.addrs {
-		out[i] = netip.AddrPortFrom(a, u.port).String()
-	}
-	return out
-}
-
-// url is where https upstreams get their queries.
-func (u Upstream) url() string {
-	host := u.host
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
-	}
-	if u.port != 443 {
-		host += ":" + strconv.Itoa(int(u.port))
-	}
-	return "https://" + host + u.path
-}
+// KnownDoH are the public resolvers over HTTPS that upstream.KnownDoH knows.
+func KnownDoH() []KnownResolver { return upstream.KnownDoH() }

@@ -1,4 +1,4 @@
-package dns
+package upstream
 
 import (
 	"net/netip"
@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestParseUpstream(t *testing.T) {
+func TestParse(t *testing.T) {
 	for _, c := range []struct {
 		text      string
 		bootstrap []netip.Addr
@@ -37,25 +37,27 @@ func TestParseUpstream(t *testing.T) {
 		},
 	} {
 		t.Run(c.text, func(t *testing.T) {
-			u, err := ParseUpstream(c.text, c.bootstrap...)
-			must(t, err)
-			if got := strings.Join(u.endpoints(), " "); got != c.endpoints {
+			u, err := Parse(c.text, c.bootstrap...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(u.Endpoints(), " "); got != c.endpoints {
 				t.Errorf("endpoints %q, want %q", got, c.endpoints)
 			}
 			if u.host != c.host || u.String() != c.text {
 				t.Errorf("host %q of %q", u.host, u)
 			}
-			if u.Scheme() == SchemeHTTPS && u.url() != c.url {
-				t.Errorf("URL %q, want %q", u.url(), c.url)
+			if u.Scheme() == SchemeHTTPS && u.URL() != c.url {
+				t.Errorf("URL %q, want %q", u.URL(), c.url)
 			}
-			if len(u.Addrs()) != len(u.endpoints()) {
+			if len(u.Addrs()) != len(u.Endpoints()) {
 				t.Errorf("addresses %v", u.Addrs())
 			}
 		})
 	}
 }
 
-func TestParseUpstreamSaysWhatIsWrongAndWhatIsAllowed(t *testing.T) {
+func TestParseSaysWhatIsWrongAndWhatIsAllowed(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                               "it has no scheme",
 		"1.1.1.1":                        "it has no scheme",
@@ -82,18 +84,18 @@ func TestParseUpstreamSaysWhatIsWrongAndWhatIsAllowed(t *testing.T) {
 		"tls://ä.example#192.0.2.1":      "is not a host name",
 		"https://1.1.1.1/%zz":            "invalid URL escape",
 	} {
-		_, err := ParseUpstream(text)
+		_, err := Parse(text)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want …%s…", text, err, want)
 			continue
 		}
-		if !strings.Contains(err.Error(), "allowed are https://HOST") || !strings.HasPrefix(err.Error(), "resolver \""+text+"\": ") {
-			t.Errorf("%s: the error names not both the value and what is allowed: %v", text, err)
+		if !strings.Contains(err.Error(), "allowed are https://HOST") {
+			t.Errorf("%s: the error does not say what is allowed: %v", text, err)
 		}
 	}
 }
 
-func FuzzParseUpstream(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	for _, text := range []string{
 		"https://1.1.1.1/dns-query", "tls://dns.example#192.0.2.1,2001:db8::1", "udp://[::1]:53", "tcp://a#",
 		"https://x/{?dns}#1.1.1.1", "https://1.1.1.1/a?b{?dns}",
@@ -101,18 +103,38 @@ func FuzzParseUpstream(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		u, err := ParseUpstream(text)
+		u, err := Parse(text)
 		if err != nil {
-			if !strings.Contains(err.Error(), upstreamForms) {
+			if !strings.Contains(err.Error(), forms) {
 				t.Errorf("%q: the error does not say what is allowed: %v", text, err)
 			}
 			return
 		}
-		if len(u.endpoints()) == 0 || u.port == 0 || u.host == "" || u.String() != text {
+		if len(u.Endpoints()) == 0 || u.port == 0 || u.host == "" || u.String() != text {
 			t.Errorf("%q became %+v", text, u)
 		}
 		if u.scheme == SchemeHTTPS && !strings.HasPrefix(u.path, "/") {
 			t.Errorf("%q has path %q", text, u.path)
 		}
 	})
+}
+
+func TestPlainIsWhatItsTextSays(t *testing.T) {
+	for _, at := range []string{"192.0.2.1:53", "[2001:db8::53]:5353"} {
+		for _, scheme := range []Scheme{SchemeUDP, SchemeTCP} {
+			u := Plain(netip.MustParseAddrPort(at), scheme == SchemeTCP)
+			read, err := Parse(u.String())
+			if err != nil || u.Scheme() != scheme || !u.Equal(read) || u.Host() != read.Host() || u.Endpoints()[0] != at {
+				t.Errorf("%s over %s: %+v, read %+v, %v", at, scheme, u, read, err)
+			}
+		}
+	}
+}
+
+func addrs(list ...string) []netip.Addr {
+	var out []netip.Addr
+	for _, a := range list {
+		out = append(out, netip.MustParseAddr(a))
+	}
+	return out
 }

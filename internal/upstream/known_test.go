@@ -1,4 +1,4 @@
-package dns
+package upstream
 
 import (
 	"net/netip"
@@ -9,8 +9,10 @@ import (
 func TestKnownResolversAreUpstreamsWithoutFurtherAddresses(t *testing.T) {
 	noIPv6 := []string{"doh.pub", "doh.libredns.gr"}
 	for _, known := range KnownDoH() {
-		u, err := ParseUpstream("https://" + known.Name)
-		must(t, err)
+		u, err := Parse("https://" + known.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if !slices.Equal(u.Addrs(), known.Addrs) {
 			t.Errorf("%s: upstream has %v, table %v", known.Name, u.Addrs(), known.Addrs)
 		}

@@ -1,4 +1,4 @@
-package dns
+package upstream
 
 import "net/netip"
 
