@@ -6,6 +6,7 @@
 #   tools            where the pinned Go tools are built
 #   BUILD_PACKAGES   what building the BPF objects needs
 #   LAB_PACKAGES     what the lab needs
+#   BENCH_PACKAGES   what scripts/bench needs beside the lab's
 #   TEST_PACKAGES    what else scripts/test needs
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
@@ -27,6 +28,8 @@ LAB_PACKAGES=(
   nginx:nginx-light kdig:knot-dnsutils curl:curl conntrack:conntrack openssl:openssl ping:iputils-ping
   sysctl:procps
 )
+# shellcheck disable=SC2034
+BENCH_PACKAGES=(dnsperf:dnsperf taskset:util-linux pidof:sysvinit-utils)
 # shellcheck disable=SC2034
 TEST_PACKAGES=(
   git:git gcc:gcc /usr/include/stdio.h:libc6-dev shellcheck:shellcheck bpftool:bpftool modprobe:kmod

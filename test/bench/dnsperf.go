@@ -1,0 +1,67 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/routerd/routerd/test/lab"
+)
+
+// answered is what dnsperf saw.
+type answered struct {
+	rate    float64 // answers a second
+	latency float64 // mean, microseconds
+	queries float64 // that were answered
+}
+
+const queriesFile = "/run/bench.queries"
+
+// ask has the client ask a server for names, with so many queries under way.
+func (r *run) ask(ctx context.Context, server string, names []string, under int) (answered, error) {
+	text := strings.Join(names, " A\n") + " A\n"
+	if err := r.lab.WriteFile(lab.Client, queriesFile, []byte(text), 0o600); err != nil {
+		return answered{}, err
+	}
+	args := []string{
+		"-c", "1", "dnsperf", "-s", server, "-d", queriesFile, "-c", strconv.Itoa(min(under, 4)), "-q", strconv.Itoa(under),
+		"-l", strconv.Itoa(max(1, int(r.Each.Seconds()))),
+	}
+	out, err := r.lab.Run(ctx, lab.Client, "taskset", args...)
+	if err != nil {
+		return answered{}, fmt.Errorf("ask %s: %w", server, err)
+	}
+	return parseDNSPerf(string(out))
+}
+
+var (
+	perSecond   = regexp.MustCompile(`Queries per second:\s+([0-9.]+)`)
+	meanLatency = regexp.MustCompile(`Average Latency \(s\):\s+([0-9.]+)`)
+	completed   = regexp.MustCompile(`Queries completed:\s+([0-9]+)`)
+	failedCodes = regexp.MustCompile(`Response codes:.*(SERVFAIL|REFUSED|NXDOMAIN) [0-9]+`)
+)
+
+// parseDNSPerf reads what dnsperf prints. Answers that are failures make it an
+// error: their speed says nothing.
+func parseDNSPerf(text string) (answered, error) {
+	if m := failedCodes.FindString(text); m != "" {
+		return answered{}, fmt.Errorf("the answers are not what was asked for: %s", m)
+	}
+	var out [3]float64
+	for i, expr := range []*regexp.Regexp{perSecond, meanLatency, completed} {
+		m := expr.FindStringSubmatch(text)
+		if m == nil {
+			return answered{}, fmt.Errorf("dnsperf printed no %s:\n%s", expr, text)
+		}
+		var err error
+		if out[i], err = strconv.ParseFloat(m[1], 64); err != nil {
+			return answered{}, fmt.Errorf("read what dnsperf printed: %w", err)
+		}
+	}
+	if out[2] == 0 {
+		return answered{}, fmt.Errorf("dnsperf got no answer:\n%s", text)
+	}
+	return answered{rate: out[0], latency: out[1] * 1e6, queries: out[2]}, nil
+}

@@ -1,0 +1,138 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/routerd/routerd/internal/owned"
+	"github.com/routerd/routerd/test/lab"
+)
+
+// settings send exchanges through a tunnel, and their names to routerd's
+// resolver.
+const settings = `config routerd 'main'
+	option enabled '1'
+	option dns 'secure'
+	list resolver 'udp://22.8.8.8'
+	list lan 'br-lan'
+
+config tunnel 'home'
+	option config '/etc/routerd/home.conf'
+
+config destination 'exchanges'
+	list category 'exchange'
+	option policy 'tunnel'
+	option fallback 'block'
+`
+
+// patience is how long routerd may take to start or to end.
+const patience = 30 * time.Second
+
+// daemon is routerd in the lab's router.
+type daemon struct {
+	cmd   *exec.Cmd
+	ended chan struct{}
+}
+
+// startDaemon starts routerd and waits until its tunnel is up.
+func (r *run) startDaemon(ctx context.Context) (*daemon, error) {
+	if err := r.lab.WriteFile(lab.Router, owned.ConfigFile, []byte(settings), 0o600); err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(r.Program, "run")
+	if err := r.lab.Start(lab.Router, cmd); err != nil {
+		return nil, err
+	}
+	d := &daemon{cmd: cmd, ended: make(chan struct{})}
+	go func() { // ends with the daemon
+		_ = cmd.Wait()
+		close(d.ended)
+	}()
+	err := poll(ctx, func() bool {
+		out, err := r.lab.Run(ctx, lab.Router, r.Program, "status", "--json")
+		return err == nil && strings.Contains(string(out), `"state": "up"`)
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("wait for routerd's tunnel: %w", err), r.stopDaemon(ctx, d))
+	}
+	return d, nil
+}
+
+// stopDaemon ends routerd and takes all away that it has left in the kernel.
+func (r *run) stopDaemon(ctx context.Context, d *daemon) error {
+	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return fmt.Errorf("end routerd: %w", err)
+	}
+	select {
+	case <-d.ended:
+	case <-time.After(patience):
+		return errors.New("routerd does not end")
+	}
+	_, err := r.lab.Run(ctx, lab.Router, r.Program, "cleanup")
+	return err
+}
+
+// pin puts a program of the router's on the first core, with all its threads.
+func (r *run) pin(ctx context.Context, program string) (pid string, err error) {
+	out, err := r.lab.Run(ctx, lab.Router, "pidof", program)
+	if err != nil {
+		return "", err
+	}
+	// The last one has run for longest: the daemon has a process for each tunnel
+	// in userspace.
+	pids := strings.Fields(string(out))
+	pid = pids[len(pids)-1]
+	_, err = r.lab.Run(ctx, lab.Router, "taskset", "-a", "-c", "-p", "0", pid)
+	return pid, err
+}
+
+// spent is the processor time that a program of the router's has used, in seconds.
+func (r *run) spent(ctx context.Context, pid string) (float64, error) {
+	out, err := r.lab.Run(ctx, lab.Router, "cat", "/proc/"+pid+"/stat")
+	if err != nil {
+		return 0, err
+	}
+	return parseSpent(string(out))
+}
+
+// ticksPerSecond is USER_HZ, which is 100 on every architecture of Linux that
+// routerd is for.
+const ticksPerSecond = 100
+
+// parseSpent reads utime and stime of proc_pid_stat(5).
+func parseSpent(stat string) (float64, error) {
+	_, behind, ok := strings.Cut(stat, ") ")
+	fields := strings.Fields(behind)
+	if !ok || len(fields) < 13 {
+		return 0, fmt.Errorf("read processor time: %q is not what /proc/PID/stat holds", stat)
+	}
+	var ticks uint64
+	for _, f := range fields[11:13] {
+		n, err := strconv.ParseUint(f, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("read processor time: %w", err)
+		}
+		ticks += n
+	}
+	return float64(ticks) / ticksPerSecond, nil
+}
+
+// poll waits until ok says so.
+func poll(ctx context.Context, ok func() bool) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for !ok() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return nil
+}
