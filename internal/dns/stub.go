@@ -82,20 +82,26 @@ func (s stub) once(ctx context.Context, wait time.Duration) ([]*answer, error) {
 	return s.collect(ctx, conn, sent, wait)
 }
 
+func readError(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return &layerError{LayerTimeout, context.Cause(ctx)}
+	case isTimeout(err):
+		return &layerError{LayerTimeout, err}
+	}
+	return &layerError{LayerConnect, err}
+}
+
 func (s stub) collect(ctx context.Context, conn net.Conn, sent []byte, wait time.Duration) (answers []*answer, err error) {
 	_ = conn.SetReadDeadline(time.Now().Add(wait))
 	buf := make([]byte, 4096)
 	for {
 		n, err := conn.Read(buf)
-		switch {
-		case err != nil && len(answers) > 0:
+		if err != nil && len(answers) > 0 {
 			return answers, nil
-		case ctx.Err() != nil:
-			return nil, &layerError{LayerTimeout, context.Cause(ctx)}
-		case isTimeout(err):
-			return nil, &layerError{LayerTimeout, err}
-		case err != nil:
-			return nil, &layerError{LayerConnect, err}
+		}
+		if err != nil {
+			return nil, readError(ctx, err)
 		}
 		a, err := parseAnswer(buf[:n], sent, true)
 		switch {

@@ -81,6 +81,13 @@ func (c comparison) verdict() Verdict {
 		return VerdictRefused
 	case d == HTTPError:
 		return c.serviceError()
+	}
+	return c.networkError()
+}
+
+// networkError is for a service that the direct path did not reach.
+func (c comparison) networkError() Verdict {
+	switch d := c.direct.Outcome; {
 	case d.silent() && c.line.Asked > 0 && c.line.Answered == 0:
 		return Offline
 	case d.silent() && !c.line.works():

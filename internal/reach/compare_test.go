@@ -3,6 +3,7 @@ package reach
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -109,18 +110,25 @@ func TestCompareNeverBlamesTheNetworkForTheService(t *testing.T) {
 			n := random.IntN(5)
 			lines[r.Path] = Line{Asked: 4, Answered: max(n, random.IntN(5)), Working: n}
 		}
-		f := Compare(target(t, https), results, lines)
-		d := results[0].Outcome
-		reached := results[1].Outcome.byService() || results[2].Outcome.byService()
-		switch {
-		case f.Sentence == "" || f.Outcome != d:
-			t.Fatalf("%+v: %+v", results, f)
-		case f.Verdict == Interfered && (d.byService() || d == PathDown || !reached || d.silent() && lines["direct"].Working < 2):
+		if f := Compare(target(t, https), results, lines); !just(f, results, lines) {
 			t.Fatalf("%+v with %+v: %+v", results, lines, f)
-		case f.Verdict == Reachable != (d == OutcomeOK), d.refuses() != (f.Verdict == VerdictRefused) && d != HTTPError:
-			t.Fatalf("%+v: %+v", results, f)
 		}
 	}
+}
+
+func mayBlame(direct Outcome, others []Result, line Line) bool {
+	reached := slices.ContainsFunc(others, func(r Result) bool { return r.Outcome.byService() })
+	return reached && !direct.byService() && direct != PathDown && (!direct.silent() || line.Working >= 2)
+}
+
+// just says whether a finding blames nobody without cause.
+func just(f Finding, results []Result, lines map[string]Line) bool {
+	d := results[0].Outcome
+	if f.Verdict == Interfered && !mayBlame(d, results[1:], lines["direct"]) {
+		return false
+	}
+	return f.Sentence != "" && f.Outcome == d && (f.Verdict == Reachable) == (d == OutcomeOK) &&
+		(d == HTTPError || d.refuses() == (f.Verdict == VerdictRefused))
 }
 
 func TestLineOfControls(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/routerd/routerd/internal/dns"
 )
@@ -54,15 +55,14 @@ func faultOf(err error) Fault {
 			return e.fault
 		}
 	}
-	timeout := net.Error(nil)
 	operation := (*net.OpError)(nil)
 	record := tls.RecordHeaderError{}
 	switch {
 	case errors.Is(err, errSlow):
 		return FaultSlow
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+	case isTimeout(err):
 		return FaultTimeout
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.ErrClosedPipe):
+	case isEnd(err):
 		return FaultClosed
 	case errors.As(err, &operation) && operation.Op == "remote error":
 		return FaultAlert
@@ -70,6 +70,15 @@ func faultOf(err error) Fault {
 		return FaultGarbage
 	}
 	return FaultOther
+}
+
+func isTimeout(err error) bool {
+	timeout := net.Error(nil)
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
+}
+
+func isEnd(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe)
 }
 
 // maxText bounds what is kept of an error, in bytes: some of it comes from the
@@ -91,7 +100,7 @@ func clean(s string) string {
 		s = s[:maxText] + "…"
 	}
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\uFFFD' || r >= 0x80 && r < 0xa0 || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
 			return ' '
 		}
 		return r

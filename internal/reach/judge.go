@@ -83,24 +83,26 @@ func unresolved(o Observation) seen {
 // or that nothing is there to compare.
 func judgeName(o Observation, real, given seen) seen {
 	var found seen
-	timeouts, good := 0, false
+	timeouts := 0
 	for _, l := range o.Lookups {
-		switch s := judgeLookup(o, l, real, given); {
-		case s.outcome == DNSTimeout:
-			timeouts++
-		case s.outcome != OutcomeNone && found.outcome == OutcomeNone:
+		s := judgeLookup(o, l, real, given)
+		timeouts += btoi(s.outcome == DNSTimeout)
+		if found.outcome == OutcomeNone && s.outcome != DNSTimeout {
 			found = s
-		default:
-			good = good || l.Failure.Fault == FaultNone && len(l.Answers[0].Addrs) > 0
 		}
 	}
 	switch {
-	case found.outcome != OutcomeNone && (found.detail != emptyAnswer || !good):
+	case found.outcome != OutcomeNone && (found.detail != emptyAnswer || !someAddress(o.Lookups)):
 		return found
 	case len(o.Lookups) > 0 && timeouts == len(o.Lookups):
 		return seen{outcome: DNSTimeout, detail: fmt.Sprintf("no answer to the lookup of %s", o.Target.Host)}
 	}
 	return seen{}
+}
+
+// someAddress says whether the path's resolver gave an address of any family.
+func someAddress(lookups []Lookup) bool {
+	return slices.ContainsFunc(lookups, func(l Lookup) bool { return len(l.Answers) > 0 && len(l.Answers[0].Addrs) > 0 })
 }
 
 // emptyAnswer is no sign of anything while the other family has addresses: some
@@ -116,6 +118,10 @@ func judgeLookup(o Observation, l Lookup, real, given seen) seen {
 	case l.TrustedFailure.Fault != FaultNone:
 		return seen{}
 	}
+	return judgeAnswer(o, l, real, given)
+}
+
+func judgeAnswer(o Observation, l Lookup, real, given seen) seen {
 	t := dns.Compare(l.Answers[0], l.Trusted)
 	s := seen{outcome: DNSTampered, ipv6: l.IPv6, detail: "the provider's resolver answers falsely: " + t.Detail}
 	switch t.Reason {

@@ -13,13 +13,20 @@ import (
 func judgeHTTP(s *seen, o Observation, x Session) {
 	h := x.HTTP
 	s.status = h.Status
-	switch {
-	case h.Failure.Fault == FaultTimeout:
+	switch h.Failure.Fault {
+	case FaultNone:
+		judgeStatus(s, o, x)
+	case FaultTimeout:
 		s.outcome, s.detail = HTTPTimeout, "no answer to the request"
-	case h.Failure.Fault == FaultGarbage:
+	case FaultGarbage:
 		s.outcome, s.detail = HTTPError, "the answer is not HTTP: "+h.Failure.Text
-	case h.Failure.Fault != FaultNone:
+	default:
 		s.outcome, s.detail = HTTPReset, "connection "+ended(h.Failure)+" after the request for "+o.Target.Host+" was sent"
+	}
+}
+
+func judgeStatus(s *seen, o Observation, x Session) {
+	switch h := x.HTTP; {
 	case refusedBy(h, o.Target.Encrypted()):
 		s.outcome, s.detail = ServiceRefused, fmt.Sprintf("the service itself answers %s", statusText(h.Status))
 	case h.Status >= http.StatusInternalServerError || !o.Target.Encrypted() && h.Status == http.StatusForbidden:

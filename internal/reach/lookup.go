@@ -178,24 +178,29 @@ func lookupFailure(err error) Failure {
 func (x *probe) routes(lookups []Lookup, truth Truth) []route {
 	var out []route
 	for i, t := range truth {
-		var given []netip.Addr
-		if len(lookups) > i && len(lookups[i].Answers) > 0 {
-			given = usable(lookups[i].Answers[0].Addrs, i == 1)
+		ipv6 := i == 1
+		given := usable(answerOf(lookups, i).Addrs, ipv6)
+		real := usable(t.Answer.Addrs, ipv6)
+		trusted := len(x.providers()) == 0 || t.Failure.Fault != FaultNone // what is given, or nothing better is there
+		if len(given) > 0 && trusted {
+			real, given = given, nil
 		}
-		real := usable(t.Answer.Addrs, i == 1)
-		own := len(x.providers()) == 0 // the path's resolver is a trusted one
-		switch {
-		case len(given) > 0 && (own || t.Failure.Fault != FaultNone):
-			out = append(out, route{ipv6: i == 1, addrs: given})
-			continue
-		case len(real) > 0:
-			out = append(out, route{ipv6: i == 1, addrs: real})
+		if len(real) > 0 {
+			out = append(out, route{ipv6: ipv6, addrs: real})
 		}
-		if len(given) > 0 && (len(real) == 0 || dns.Compare(lookups[i].Answers[0], t.Answer).Reason == dns.ReasonDisjoint) {
-			out = append(out, route{ipv6: i == 1, given: true, addrs: given})
+		if len(given) > 0 && (len(real) == 0 || dns.Compare(answerOf(lookups, i), t.Answer).Reason == dns.ReasonDisjoint) {
+			out = append(out, route{ipv6: ipv6, given: true, addrs: given})
 		}
 	}
 	return out
+}
+
+// answerOf is what the path's resolver answered; nothing where it did not.
+func answerOf(lookups []Lookup, i int) dns.Answer {
+	if len(lookups) <= i || len(lookups[i].Answers) == 0 {
+		return dns.Answer{}
+	}
+	return lookups[i].Answers[0]
 }
 
 // usable are the addresses of a family that a check may connect to.

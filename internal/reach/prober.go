@@ -180,17 +180,7 @@ const maxAddresses = 3
 func (x *probe) walk(ctx context.Context, r route) Walk {
 	w := Walk{IPv6: r.ipv6, Given: r.given}
 	conns := x.connectAll(ctx, r.addrs, &w)
-	first := -1
-	for i, c := range conns {
-		if c != nil && (first < 0 || w.Connects[i].Took < w.Connects[first].Took) {
-			first = i
-		}
-	}
-	for i, c := range conns {
-		if c != nil && i != first {
-			_ = c.Close()
-		}
-	}
+	first := keepFastest(conns, w.Connects)
 	if first < 0 {
 		return w
 	}
@@ -202,6 +192,23 @@ func (x *probe) walk(ctx context.Context, r route) Walk {
 	}
 	w.Sessions = append(w.Sessions, x.again(ctx, address, s))
 	return w
+}
+
+// keepFastest closes all connections but the one that was made the fastest, and
+// gives its index; -1: there is none.
+func keepFastest(conns []net.Conn, connects []Connect) int {
+	first := -1
+	for i, c := range conns {
+		if c != nil && (first < 0 || connects[i].Took < connects[first].Took) {
+			first = i
+		}
+	}
+	for i, c := range conns {
+		if c != nil && i != first {
+			_ = c.Close()
+		}
+	}
+	return first
 }
 
 // again makes a second session where the first one failed: what happens once may

@@ -83,26 +83,29 @@ func (m stratumMessage) rejection() string {
 	if empty(m.Error) || string(m.Error) == "false" || string(m.Error) == "[]" {
 		return ""
 	}
-	text := string(m.Error)
-	var list []json.RawMessage
-	var object struct {
-		Message string `json:"message"`
-	}
-	var plain string
-	switch {
-	case json.Unmarshal(m.Error, &list) == nil && len(list) > 1:
-		if json.Unmarshal(list[1], &plain) == nil {
-			text = plain
-		}
-	case json.Unmarshal(m.Error, &plain) == nil:
-		text = plain
-	case json.Unmarshal(m.Error, &object) == nil && object.Message != "":
-		text = object.Message
-	}
+	text := errorText(m.Error)
 	if unknownMethod(text) {
 		return ""
 	}
 	return clean(text)
+}
+
+func errorText(raw json.RawMessage) string {
+	var list []json.RawMessage
+	if json.Unmarshal(raw, &list) == nil && len(list) > 1 {
+		raw = list[1]
+	}
+	var plain string
+	if json.Unmarshal(raw, &plain) == nil {
+		return plain
+	}
+	var object struct {
+		Message string `json:"message"`
+	}
+	if json.Unmarshal(raw, &object) == nil && object.Message != "" {
+		return object.Message
+	}
+	return string(raw)
 }
 
 // unknownMethod says whether a pool answers that it does not speak this dialect.

@@ -177,22 +177,28 @@ func (w *world) see(t *testing.T, x trouble) {
 		t.Fatalf("%d reports", len(all))
 	}
 	r := all[0]
-	wrong := r.Verdict != x.verdict || !strings.Contains(r.Sentence, x.says)
+	t.Logf("%s: %s", r.Verdict, r.Sentence)
+	if x.matches(r) {
+		return
+	}
+	t.Errorf("want %s, direct %s, tunnels %s, %q", x.verdict, x.direct, x.tunnels, x.says)
+	for _, p := range r.Results {
+		t.Logf("  %s: %s %s %s %q (rest %s)", p.Path, p.Outcome, p.Layer, p.RTT, p.Detail, p.Rest)
+	}
+}
+
+// matches says whether a report is what the trouble must look like.
+func (x trouble) matches(r report) bool {
 	for _, p := range paths() {
 		want := x.direct
 		if !p.Direct {
 			want = x.tunnels
 		}
 		got := r.of(p.Name)
-		wrong = wrong || want != reach.OutcomeNone && got.Outcome != want || (got.Layer == "") != (got.Outcome == reach.OutcomeOK || got.Outcome == reach.PathDown)
-	}
-	if wrong {
-		t.Errorf("want %s, direct %s, tunnels %s, %q", x.verdict, x.direct, x.tunnels, x.says)
-	}
-	t.Logf("%s: %s", r.Verdict, r.Sentence)
-	if wrong {
-		for _, p := range r.Results {
-			t.Logf("  %s: %s %s %s %q (rest %s)", p.Path, p.Outcome, p.Layer, p.RTT, p.Detail, p.Rest)
+		layered := got.Outcome != reach.OutcomeOK && got.Outcome != reach.PathDown
+		if want != reach.OutcomeNone && got.Outcome != want || (got.Layer != "") != layered {
+			return false
 		}
 	}
+	return r.Verdict == x.verdict && strings.Contains(r.Sentence, x.says)
 }
