@@ -82,6 +82,9 @@ type Main struct {
 	MaxAddresses  int
 	LogLevel      slog.Level
 	MetricsListen string // host:port or ""
+	// Controls are neutral services that tell a blocked service from a dead line;
+	// none: those of package reach.
+	Controls []catalogue.Target
 }
 
 // Tunnel is one section of type tunnel.
@@ -125,6 +128,7 @@ type Destination struct {
 	ExcludeClients []Client
 	Checks         []string
 	CheckInterval  time.Duration
+	CheckDirect    bool // also over the WAN
 }
 
 // Client is one value of list client or exclude_client: a prefix or a MAC.

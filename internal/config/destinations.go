@@ -28,7 +28,7 @@ const (
 func (r *reader) destination(s *uci.Section) Destination {
 	d := Destination{
 		Name: s.Name, Enabled: true, Label: s.Name,
-		Policy: PolicyTunnel, Fallback: FallbackBlock, CheckInterval: defaultCheckInterval,
+		Policy: PolicyTunnel, Fallback: FallbackBlock, CheckInterval: defaultCheckInterval, CheckDirect: true,
 	}
 	got := r.decode(s, []field{
 		boolField("enabled", &d.Enabled),
@@ -45,6 +45,7 @@ func (r *reader) destination(s *uci.Section) Destination {
 		clientField("exclude_client", &d.ExcludeClients),
 		checkedList("check", &d.Checks, checkTarget),
 		secondsField("check_interval", &d.CheckInterval, minCheckInterval, maxCheckInterval),
+		boolField("check_direct", &d.CheckDirect),
 	})
 	destinationNotes(&d, got)
 	r.checkClients(s, &d)
@@ -52,16 +53,8 @@ func (r *reader) destination(s *uci.Section) Destination {
 	return d
 }
 
-// destinationNotes notes what is set and has no effect, or not yet.
+// destinationNotes notes what is set and has no effect.
 func destinationNotes(d *Destination, got given) {
-	if v, ok := got["policy"]; ok && d.Policy == PolicyAuto {
-		v.later("no check chooses between the direct path and a tunnel")
-	}
-	for _, name := range []string{"check", "check_interval"} {
-		if v, ok := got[name]; ok {
-			v.later("no check runs")
-		}
-	}
 	if d.Policy == PolicyTunnel || d.Policy == PolicyAuto {
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/routerd/routerd/internal/catalogue"
 	"github.com/routerd/routerd/internal/config/uci"
 	"github.com/routerd/routerd/internal/owned"
 	"github.com/routerd/routerd/internal/upstream"
@@ -46,6 +47,7 @@ func (r *reader) main(s *uci.Section) Main {
 		maskField("mark_mask", &m.MarkMask),
 		intField("max_addresses", &m.MaxAddresses, minAddresses, maxAddresses),
 		levelField("log_level", &m.LogLevel),
+		targetField("control", &m.Controls),
 		checkedField("metrics_listen", &m.MetricsListen, checkHostPort("127.0.0.1:9640 or [::1]:9640")),
 	})
 	if len(m.LAN) == 0 {
@@ -75,6 +77,18 @@ func mainLater(m *Main, got given) {
 	if v, ok := got["metrics_listen"]; ok {
 		v.later("metrics are on the control socket only")
 	}
+}
+
+// targetField takes the URLs of checks.
+func targetField(name string, dst *[]catalogue.Target) field {
+	return field{name: name, list: true, set: func(v value) {
+		t, err := catalogue.ParseTarget(v.text)
+		if err != nil {
+			v.fail(err.Error(), "")
+			return
+		}
+		*dst = append(*dst, t)
+	}}
 }
 
 // maskField takes a mark mask.

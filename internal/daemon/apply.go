@@ -129,6 +129,9 @@ func (d *daemon) survey(ctx context.Context, s *settings) {
 	problems = append(problems, wanProblems...)
 	own, _, err := d.net.OwnAddresses()
 	d.warn("list own addresses", err)
+	if !slices.Equal(wan, d.view.wan) || !slices.Equal(own, d.view.own) {
+		d.runner.Early("the network has changed")
+	}
 	askedAt := append(wanIndexes(lan), loIndex)
 	d.set(func(v *view) { v.lan, v.wan, v.own, v.askedAt = lan, wan, own, askedAt })
 	collisions, err := d.net.Collisions(s.cfg.Main.MarkMask)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/routerd/routerd/ebpf"
 	"github.com/routerd/routerd/internal/catalogue"
 	"github.com/routerd/routerd/internal/config"
 	"github.com/routerd/routerd/internal/control"
@@ -27,7 +28,7 @@ const maxScheduled = 12
 func (d *daemon) newRunner() *reach.Runner {
 	return reach.NewRunner(reach.RunnerOptions{
 		Prober: reach.NewProber(reach.ProberOptions{
-			Dial: d.dialUpstream, Lookup: d, Provider: providerServers, Floor: dns.BuildFloor(),
+			Dial: d.dialUpstream, Resolver: lookups{d}, Provider: providerServers, Floor: dns.BuildFloor(),
 		}),
 		Log: d.log,
 	})
@@ -54,6 +55,10 @@ func (d *daemon) runChecks(ctx context.Context) <-chan struct{} {
 
 // setChecks has what settings name checked over every path.
 func (d *daemon) setChecks(s *settings) {
+	if !s.cfg.Main.Enabled {
+		d.runner.Set(nil, nil)
+		return
+	}
 	d.runner.SetControls(s.controls())
 	d.runner.Set(checkSpecs(s, maxScheduled), checkPaths(&d.view))
 	d.runner.Early("settings")
@@ -83,7 +88,7 @@ func checkSpecs(s *settings, most int) []reach.Spec {
 	var out []reach.Spec
 	for i := range s.cfg.Destinations {
 		dest := &s.cfg.Destinations[i]
-		if !dest.Enabled || dest.Policy == config.PolicyBlock || !dest.Checked {
+		if !dest.Enabled || dest.Policy == config.PolicyBlock {
 			continue
 		}
 		list := s.specsOf(dest)
@@ -94,12 +99,13 @@ func checkSpecs(s *settings, most int) []reach.Spec {
 
 func (s *settings) specsOf(dest *config.Destination) []reach.Spec {
 	var out []reach.Spec
+	paths := s.pathsOf(dest)
 	add := func(text, large string) {
 		target, err := catalogue.ParseTarget(text)
 		if err != nil || slices.ContainsFunc(out, func(x reach.Spec) bool { return x.Target == target }) {
 			return // config.Load has told of it
 		}
-		out = append(out, reach.Spec{Destination: dest.Name, Target: target, Large: large, Interval: dest.CheckInterval})
+		out = append(out, reach.Spec{Destination: dest.Name, Target: target, Large: large, Interval: dest.CheckInterval, Paths: paths})
 	}
 	for _, c := range dest.Checks {
 		add(c, "")
@@ -123,8 +129,26 @@ func (s *settings) specsOf(dest *config.Destination) []reach.Spec {
 	return out
 }
 
+// pathsOf names the paths over which a destination is checked: the WAN, unless
+// that is not wanted, and the tunnels that it may take.
+func (s *settings) pathsOf(dest *config.Destination) []string {
+	out := []string{}
+	if dest.CheckDirect {
+		out = append(out, steer.PathDirect)
+	}
+	for i := range s.plan.Destinations {
+		if d := &s.plan.Destinations[i]; d.Name == dest.Name {
+			out = append(out, d.Tunnels...)
+		}
+	}
+	return out
+}
+
+// lookups is the daemon's resolver, whichever it is at the time.
+type lookups struct{ *daemon }
+
 // Lookup implements reach.Resolver.
-func (d *daemon) Lookup(ctx context.Context, p dns.Path, name string, t dns.Type) (dns.Answer, error) {
+func (d lookups) Lookup(ctx context.Context, p dns.Path, name string, t dns.Type) (dns.Answer, error) {
 	v := d.seen()
 	if v.resolver == nil {
 		return dns.Answer{}, errNoResolver
@@ -132,13 +156,47 @@ func (d *daemon) Lookup(ctx context.Context, p dns.Path, name string, t dns.Type
 	return v.resolver.Lookup(ctx, p, name, t)
 }
 
-// Ask implements reach.Resolver.
-func (d *daemon) Ask(ctx context.Context, u dns.Upstream, p dns.Path, name string, t dns.Type) (dns.Answer, error) {
+// AskAsClient implements reach.Resolver.
+func (d lookups) AskAsClient(ctx context.Context, server netip.AddrPort, p dns.Path, name string, t dns.Type) ([]dns.Answer, error) {
 	v := d.seen()
 	if v.resolver == nil {
-		return dns.Answer{}, errNoResolver
+		return nil, errNoResolver
 	}
-	return v.resolver.Ask(ctx, u, p, name, t)
+	return v.resolver.AskAsClient(ctx, server, p, name, t)
+}
+
+// tellVerdicts tells of verdicts that are others now.
+func (d *daemon) tellVerdicts() {
+	for _, c := range d.runner.Changes() {
+		d.events.Add(control.Event{
+			Kind: control.EventVerdict, Destination: c.Spec.Destination, From: string(c.From.Verdict), To: string(c.To.Verdict),
+			Reason: c.Spec.Target.String() + ": " + c.To.Sentence,
+		})
+	}
+}
+
+// noteUse tells the checks which destinations clients use: those that had packets
+// since the last look.
+func (d *daemon) noteUse() {
+	counts, err := d.dp.Counts()
+	if err != nil {
+		d.warn("read counters", err)
+		return
+	}
+	now := map[ebpf.Destination]uint64{}
+	for k, c := range counts {
+		now[k.Destination] += c.Packets
+	}
+	var used []string
+	for name, n := range d.view.numbers {
+		if before, known := d.packets[n]; known && now[n] != before {
+			used = append(used, name)
+		}
+	}
+	d.packets = now
+	if len(used) > 0 {
+		d.runner.Used(used...)
+	}
 }
 
 // checks answers GET /v1/checks.

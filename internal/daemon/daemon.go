@@ -16,6 +16,7 @@ import (
 	"github.com/routerd/routerd/internal/control"
 	"github.com/routerd/routerd/internal/dns"
 	"github.com/routerd/routerd/internal/lists"
+	"github.com/routerd/routerd/internal/reach"
 	"github.com/routerd/routerd/internal/tunnel"
 	"github.com/routerd/routerd/netcfg"
 )
@@ -67,11 +68,12 @@ func Run(ctx context.Context, o Options) error {
 		served <- control.ServeOn(ctx, ln, d.handlers(), o.Log)
 	}()
 	if err = d.start(ctx); err == nil {
-		fetched, kept := d.runLists(ctx), d.runKeeper(ctx)
+		fetched, kept, checked := d.runLists(ctx), d.runKeeper(ctx), d.runChecks(ctx)
 		err = d.loop(ctx, served)
 		stop()
 		<-fetched
 		<-kept
+		<-checked
 	}
 	if ended.Err() != nil {
 		err = nil // what was under way was cut short
@@ -96,6 +98,8 @@ type daemon struct {
 	bypasses   *bypasses
 	neighbours *neighbours
 	keeper     *keeper
+	runner     *reach.Runner
+	packets    map[ebpf.Destination]uint64 // of each destination, as last counted
 	resolver   *dns.Resolver // nil: routerd is disabled
 	server     *nameServer   // nil: none runs
 
@@ -142,7 +146,7 @@ func newDaemon(o Options) (*daemon, error) {
 		reloads: make(chan reloadRequest), learned: make(chan ebpf.Event, learnedMax),
 		limits: newLimiter(time.Now),
 	}
-	d.lists = d.newLists()
+	d.lists, d.runner = d.newLists(), d.newRunner()
 	return d, nil
 }
 
@@ -220,6 +224,8 @@ func (d *daemon) loop(ctx context.Context, served <-chan error) error {
 			d.networkChanged()
 		case err := <-d.serverEnded():
 			d.restartResolver(err)
+		case <-d.runner.Changed():
+			d.tellVerdicts()
 		case <-d.lists.Changed():
 			d.warn("use changed lists", d.listsChanged(ctx))
 		case <-tick.C:

@@ -126,6 +126,7 @@ func (d *daemon) expire(ctx context.Context) {
 	d.tellRoom(max(addresses, grants), limit)
 	d.checkTargets(known)
 	d.expireFlows()
+	d.noteUse()
 	d.freeDestinations(d.view.settings)
 }
 

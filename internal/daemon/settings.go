@@ -18,18 +18,18 @@ import (
 // settings are everything read from files: the whole input of the daemon. A
 // value is made by loadSettings and never changed.
 type settings struct {
-	cfg      *config.Config
-	plan     *steer.Plan
-	specs    []tunnel.Spec
+	cfg   *config.Config
+	plan  *steer.Plan
+	specs []tunnel.Spec
 	// upstreams are those of the resolver, in order.
 	upstreams []dns.Upstream
 	canaries  map[string]bool // names that are answered so that lookups stay here
-	problems []config.Problem
-	services *catalogue.Catalogue
-	files    map[string][]catalogue.Rule // only until the plan is made
-	lists    map[string][]catalogue.Rule // by destination; only until the plan is made
-	damaged  []string                    // lists whose kept rules cannot be read, and why
-	text     []byte                      // as it stands in the file
+	problems  []config.Problem
+	services  *catalogue.Catalogue
+	files     map[string][]catalogue.Rule // only until the plan is made
+	lists     map[string][]catalogue.Rule // by destination; only until the plan is made
+	damaged   []string                    // lists whose kept rules cannot be read, and why
+	text      []byte                      // as it stands in the file
 }
 
 // listRules gives the rules of lists, as lists.Manager does.

@@ -38,6 +38,7 @@ func (d *daemon) handlers() control.Handlers {
 		Reload:    d.requestReload,
 		Lists:     d.listStatus, UpdateList: d.updateList,
 		Doctor: d.doctor,
+		Checks: d.checks, Check: d.check, History: d.history,
 	}
 }
 

@@ -55,6 +55,7 @@ func (d *daemon) inForce(s *settings) {
 	}
 	d.lists.Set(s.cfg.Lists)
 	d.keeper.set(fixedHosts(s))
+	d.setChecks(s)
 	d.warn("keep a copy of the settings", saveGood(d.o.StateDir, s.text))
 	d.events.Add(control.Event{Kind: control.EventConfig, To: "applied", Reason: fmt.Sprintf(
 		"%d destinations, %d names, %d networks, %d tunnels",

@@ -57,7 +57,7 @@ func (n *nowRun) check(ctx context.Context, i int, s Spec) {
 	paths := r.paths
 	r.mu.Unlock()
 	depth := Depth{Deep: s.transfers(), Large: s.Large}
-	round := r.round(ctx, paths, s.Target, depth, func(x Result) { n.tell(Progress{Spec: s, Result: &x}) })
+	round := r.round(ctx, s.over(paths), s.Target, depth, func(x Result) { n.tell(Progress{Spec: s, Result: &x}) })
 	if round.Cancelled {
 		return
 	}
@@ -67,11 +67,12 @@ func (n *nowRun) check(ctx context.Context, i int, s Spec) {
 	r.schedule.Checked(now, s.key(), done)
 	r.mu.Unlock()
 	r.look()
+	state := &State{Spec: s, Verdict: round.Finding, Since: now, Checked: now, Results: round.Results}
 	n.mu.Lock()
 	n.done++
-	n.states[i] = &State{Spec: s, Verdict: round.Finding, Since: now, Checked: now, Results: round.Results}
+	n.states[i] = state
 	n.mu.Unlock()
-	n.tell(Progress{Spec: s, Finding: &round.Finding})
+	n.tell(Progress{Spec: s, State: state})
 }
 
 func (n *nowRun) tell(p Progress) {

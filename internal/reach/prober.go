@@ -21,11 +21,19 @@ type Path struct {
 	Direct bool // the provider's own line
 }
 
+// Resolver looks names up by any path; a *dns.Resolver is one.
+type Resolver interface {
+	// Lookup asks trusted servers.
+	Lookup(ctx context.Context, p dns.Path, name string, t dns.Type) (dns.Answer, error)
+	// AskAsClient asks one server as an ordinary client does.
+	AskAsClient(ctx context.Context, server netip.AddrPort, p dns.Path, name string, t dns.Type) ([]dns.Answer, error)
+}
+
 // ProberOptions are what a Prober is made with. Dial and Resolver are needed,
 // Resolver only for targets that are names.
 type ProberOptions struct {
 	Dial     dns.Dialer
-	Resolver *dns.Resolver // asks trusted servers by any path
+	Resolver Resolver
 	// Provider gives the servers that the direct path's clients ask, without
 	// routerd; none: the direct path's lookups are not compared.
 	Provider func() []netip.AddrPort

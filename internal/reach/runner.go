@@ -18,6 +18,15 @@ type Spec struct {
 	Target      catalogue.Target
 	Large       string        // catalogue.Service.Large, for https targets on its host
 	Interval    time.Duration // between checks; 60 s
+	Paths       []string      // over which it is checked, by name; nil: all
+}
+
+// over picks the paths of a target.
+func (s Spec) over(paths []Path) []Path {
+	if s.Paths == nil {
+		return paths
+	}
+	return slices.DeleteFunc(slices.Clone(paths), func(p Path) bool { return !slices.Contains(s.Paths, p.Name) })
 }
 
 // key tells targets apart.
@@ -40,12 +49,12 @@ type Change struct {
 	From, To Finding
 }
 
-// Progress tells how far CheckNow is. Result or Finding is set, not both.
+// Progress tells how far CheckNow is. Result or State is set, not both.
 type Progress struct {
 	Spec        Spec
-	Result      *Result  // one path's
-	Finding     *Finding // all paths': the target is done
-	Done, Total int      // targets
+	Result      *Result // one path's
+	State       *State  // the target is done: the finding of this round
+	Done, Total int     // targets
 }
 
 // RunnerOptions are what a Runner is made with; Prober is needed.
@@ -233,7 +242,7 @@ func (r *Runner) scheduled(ctx context.Context, s Start) {
 	if w == nil {
 		return
 	}
-	round := r.round(ctx, paths, spec.Target, Depth{Deep: s.Deep, Large: spec.Large}, func(Result) {})
+	round := r.round(ctx, spec.over(paths), spec.Target, Depth{Deep: s.Deep, Large: spec.Large}, func(Result) {})
 	done := Done{Bytes: round.Bytes}
 	if !round.Cancelled {
 		done = r.take(spec, round)

@@ -135,11 +135,11 @@ func TestCheckNowChecksAnythingWithProgress(t *testing.T) {
 		specs := []Spec{{Destination: "exchanges", Target: target(t, site)}, {Target: target(t, "tls://192.0.2.7")}, {Target: target(t, "tcp://192.0.2.7:443")}}
 		var results, found int
 		states, err := r.CheckNow(t.Context(), specs, func(p Progress) {
-			if (p.Result == nil) == (p.Finding == nil) || p.Total != 3 {
+			if (p.Result == nil) == (p.State == nil) || p.Total != 3 {
 				t.Errorf("progress %+v", p)
 			}
 			results += btoi(p.Result != nil)
-			if found += btoi(p.Finding != nil); p.Done < found {
+			if found += btoi(p.State != nil); p.Done < found {
 				t.Errorf("%d of %d are done", p.Done, found)
 			}
 		})
