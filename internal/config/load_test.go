@@ -142,11 +142,11 @@ func TestParseReadsEveryOption(t *testing.T) {
 					"https://api.example.org/ping?x=1", "http://example.org", "tls://example.org", "tcp://example.org:443",
 					"stratum+tcp://pool.example.org:3333", "stratum+ssl://pool.example.org:443",
 				},
-				CheckInterval: 2 * time.Minute,
+				CheckInterval: 2 * time.Minute, CheckDirect: true,
 			},
 			{
 				Name: "rest", Label: "rest", Rules: []catalogue.Rule{suffix("example.com")},
-				Policy: PolicyTunnel, Fallback: FallbackBlock, CheckInterval: time.Minute,
+				Policy: PolicyTunnel, Fallback: FallbackBlock, CheckInterval: time.Minute, CheckDirect: true,
 			},
 		},
 		Lists: []List{
@@ -183,10 +183,7 @@ func TestParseNotesWhatIsNotYetActive(t *testing.T) {
 	want := []string{
 		`note: line 18, section main, option metrics_listen, value "[::1]:9640": ` + later + `metrics are on the control socket only`,
 		`note: line 30, section inline, option standby, value "1": ` + later + `tunnels are all kept up alike`,
-		`note: line 54, section exchanges, option policy, value "auto": ` + later + `no check chooses between the direct path and a tunnel`,
 		`note: line 56, section exchanges, option tunnel, value "home": is a tunnel that is disabled`,
-		`note: line 62, section exchanges, option check, value "https://api.example.org/ping?x=1": ` + later + `no check runs`,
-		`note: line 68, section exchanges, option check_interval, value "120": ` + later + `no check runs`,
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
@@ -242,7 +239,7 @@ func TestDefaultIsValidAndAsWritten(t *testing.T) {
 	destination := func(name, label string, p Policy, of ...catalogue.Category) Destination {
 		return Destination{
 			Name: name, Enabled: true, Label: label, Categories: of, Policy: p,
-			Fallback: FallbackBlock, CheckInterval: time.Minute,
+			Fallback: FallbackBlock, CheckInterval: time.Minute, CheckDirect: true,
 		}
 	}
 	want := &Config{Main: defaultMain(), Destinations: []Destination{
@@ -254,7 +251,7 @@ func TestDefaultIsValidAndAsWritten(t *testing.T) {
 	if d := cmp.Diff(want, c); d != "" {
 		t.Error(d)
 	}
-	if n := len(notes); n != 3 || !strings.Contains(notes[0], "policy is tunnel and no enabled tunnel is there to use: nothing is steered") {
+	if n := len(notes); n != 1 || !strings.Contains(notes[0], "policy is tunnel and no enabled tunnel is there to use: nothing is steered") {
 		t.Errorf("%q", notes)
 	}
 }

@@ -47,6 +47,7 @@ func TestClientAndServerAgree(t *testing.T) {
 	status := Status{
 		Version: "1", Running: true, UptimeS: 3,
 		DataPlane:    DataPlaneStatus{Hook: "tcx", Devices: []string{"br-lan"}},
+		DNS:          DNSStatus{Upstreams: []UpstreamStatus{}, Bypass: []Bypass{}},
 		Tunnels:      []TunnelStatus{{Name: "home", RTTMs: &rtt, LastHandshakeS: &hs}},
 		Destinations: []DestinationStatus{{Name: "exchanges"}},
 		Problems:     []string{},

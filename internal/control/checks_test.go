@@ -1,0 +1,73 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestChecksAreStreamedToTheirEnd(t *testing.T) {
+	rtt := 3.5
+	result := CheckPath{Path: "direct", Outcome: "tls_reset", Layer: "tls", RTTMs: &rtt, Detail: "reset after the hello"}
+	done := Check{Destination: "exchanges", Target: "https://api.example.org/", Verdict: "interfered", Path: "home", Paths: []CheckPath{result}}
+	var asked []string
+	h := Handlers{
+		Check: func(_ context.Context, what []string, progress func(CheckProgress)) error {
+			asked = what
+			switch what[0] {
+			case "nobody":
+				return fmt.Errorf("%w: no destination %q", ErrInvalid, what[0])
+			case "nothing":
+				return nil
+			}
+			progress(CheckProgress{Destination: "exchanges", Target: done.Target, Total: 1, Result: &result})
+			if what[0] == "breaks" {
+				return errors.New("the daemon stops")
+			}
+			progress(CheckProgress{Destination: "exchanges", Target: done.Target, Done: 1, Total: 1, Check: &done})
+			return nil
+		},
+		Checks:  func(context.Context) ([]Check, error) { return []Check{{Destination: "exchanges"}}, nil },
+		History: func(_ context.Context, name string) ([]History, error) { return []History{{Destination: name}}, nil },
+	}
+	c := NewClient(server(t, h, defaultLimits()))
+	for _, tt := range []struct {
+		what  string
+		lines int
+		err   string // "" for none
+	}{
+		{"exchanges", 2, ""},
+		{"nothing", 0, ""},
+		{"nobody", 0, "no destination"},
+		{"breaks", 1, "the daemon stops"},
+		{"a b", 0, "space"},
+		{strings.Repeat("x", maxTarget+1), 0, "at most"},
+	} {
+		lines, failed := 0, error(nil)
+		for p, err := range c.Check(t.Context(), tt.what) {
+			if failed = err; err != nil {
+				continue
+			}
+			lines++
+			if p.Check != nil && !reflect.DeepEqual(*p.Check, done) {
+				t.Errorf("%s: %+v", tt.what, *p.Check)
+			}
+		}
+		if lines != tt.lines || (failed == nil) != (tt.err == "") || failed != nil && !strings.Contains(failed.Error(), tt.err) {
+			t.Errorf("%.20s: %d lines and %v, want %d and %q", tt.what, lines, failed, tt.lines, tt.err)
+		}
+	}
+	if asked[0] != "breaks" {
+		t.Errorf("what cannot be checked came through: %q", asked)
+	}
+	checks, err := c.Checks(t.Context())
+	same(t, "checks", checks, []Check{{Destination: "exchanges", Paths: []CheckPath{}}}, err)
+	history, err := c.History(t.Context(), "pools")
+	same(t, "history", history, []History{{Destination: "pools", Slots: []HistorySlot{}}}, err)
+	if _, err := c.History(t.Context(), "x y"); err == nil {
+		t.Error("history of what is no name")
+	}
+}
