@@ -100,8 +100,8 @@ type daemon struct {
 	keeper     *keeper
 	runner     *reach.Runner
 	packets    map[ebpf.Destination]uint64 // of each destination, as last counted
-	resolver   *dns.Resolver // nil: routerd is disabled
-	server     *nameServer   // nil: none runs
+	resolver   *dns.Resolver               // nil: routerd is disabled
+	server     *nameServer                 // nil: none runs
 
 	reloads chan reloadRequest
 	learned chan ebpf.Event
