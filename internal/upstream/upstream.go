@@ -145,6 +145,11 @@ func checkHost(p *url.URL, host string) error {
 		}
 		return nil
 	}
+	return checkName(host)
+}
+
+// checkName allows what can be a host's name.
+func checkName(host string) error {
 	if !hostName.MatchString(host) {
 		return fmt.Errorf("%q is not a host name", host)
 	}
