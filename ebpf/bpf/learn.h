@@ -212,6 +212,41 @@ static __always_inline int learn_match(struct __sk_buff *skb)
 	return withhold(skb, s, RD_EV_UNPARSED);
 }
 
+/* Marks what is known of the addresses of an unlisted name, and leaves in the
+ * event what was not marked before. */
+static __always_inline void learn_shared(struct scratch *s)
+{
+	struct rd_known *known;
+	__u32 n;
+	int i;
+
+#pragma clang loop unroll(disable)
+	for (i = 0; i < RD_RECORDS_MAX; i++) {
+		forget();
+		if (i >= s->a.nfound)
+			break;
+		known = bpf_map_lookup_elem(&addresses, &s->event.addr[i]);
+		if (!known || known->flags & RD_K_SHARED)
+			continue;
+		known->flags |= RD_K_SHARED;
+		n = s->event.addresses;
+		addr_copy(&s->key.addr, &s->event.addr[i]);
+		addr_copy(&s->event.addr[n & (RD_RECORDS_MAX - 1)], &s->key.addr);
+		s->event.addresses = n + 1;
+	}
+	forget();
+}
+
+static __always_inline int shared_end(struct __sk_buff *skb, struct scratch *s)
+{
+	learn_shared(s);
+	if (s->event.addresses) {
+		stat_add(RD_STAT_SHARED, s->event.addresses);
+		tell(skb, s, RD_EV_SHARED, 0);
+	}
+	return pass(skb, s);
+}
+
 /* Fourth stage: where the addresses are. */
 static __always_inline int learn_records(struct __sk_buff *skb)
 {
@@ -230,6 +265,8 @@ static __always_inline int learn_records(struct __sk_buff *skb)
 	} else if (walk == WALK_DONE) {
 		if (!s->a.nfound)
 			return pass(skb, s);
+		if (!s->a.target)
+			return shared_end(skb, s);
 		bpf_tail_call(skb, &stages, STAGE_ADDRESSES);
 	}
 	return withhold(skb, s, RD_EV_UNPARSED);
@@ -335,31 +372,6 @@ static __always_inline void learn_found(struct scratch *s)
 	stat_add(RD_STAT_REFUSED, s->a.refused);
 }
 
-/* Marks what is known of the addresses of an unlisted name, and leaves in the
- * event what was not marked before. */
-static __always_inline void learn_shared(struct scratch *s)
-{
-	struct rd_known *known;
-	__u32 n;
-	int i;
-
-#pragma clang loop unroll(disable)
-	for (i = 0; i < RD_RECORDS_MAX; i++) {
-		forget();
-		if (i >= s->a.nfound)
-			break;
-		known = bpf_map_lookup_elem(&addresses, &s->event.addr[i]);
-		if (!known || known->flags & RD_K_SHARED)
-			continue;
-		known->flags |= RD_K_SHARED;
-		n = s->event.addresses;
-		addr_copy(&s->key.addr, &s->event.addr[i]);
-		addr_copy(&s->event.addr[n & (RD_RECORDS_MAX - 1)], &s->key.addr);
-		s->event.addresses = n + 1;
-	}
-	forget();
-}
-
 /* Last stage: make the addresses known. */
 static __always_inline int learn_addresses(struct __sk_buff *skb)
 {
@@ -367,14 +379,8 @@ static __always_inline int learn_addresses(struct __sk_buff *skb)
 
 	if (!s)
 		return TC_ACT_UNSPEC;
-	if (!s->a.target) {
-		learn_shared(s);
-		if (s->event.addresses) {
-			stat_add(RD_STAT_SHARED, s->event.addresses);
-			tell(skb, s, RD_EV_SHARED, 0);
-		}
-		return pass(skb, s);
-	}
+	if (!s->a.target)
+		return shared_end(skb, s);
 	learn_found(s);
 	if (s->a.no_room)
 		return withhold(skb, s, RD_EV_FULL);
