@@ -46,18 +46,12 @@ func TestChecksAreStreamedToTheirEnd(t *testing.T) {
 		{"a b", 0, "space"},
 		{strings.Repeat("x", maxTarget+1), 0, "at most"},
 	} {
-		lines, failed := 0, error(nil)
-		for p, err := range c.Check(t.Context(), tt.what) {
-			if failed = err; err != nil {
-				continue
-			}
-			lines++
-			if p.Check != nil && !reflect.DeepEqual(*p.Check, done) {
-				t.Errorf("%s: %+v", tt.what, *p.Check)
-			}
-		}
+		lines, last, failed := readChecks(t.Context(), c, tt.what)
 		if lines != tt.lines || (failed == nil) != (tt.err == "") || failed != nil && !strings.Contains(failed.Error(), tt.err) {
 			t.Errorf("%.20s: %d lines and %v, want %d and %q", tt.what, lines, failed, tt.lines, tt.err)
+		}
+		if last != nil && !reflect.DeepEqual(*last, done) {
+			t.Errorf("%s: %+v", tt.what, *last)
 		}
 	}
 	if asked[0] != "breaks" {
@@ -70,4 +64,19 @@ func TestChecksAreStreamedToTheirEnd(t *testing.T) {
 	if _, err := c.History(t.Context(), "x y"); err == nil {
 		t.Error("history of what is no name")
 	}
+}
+
+// readChecks reads a stream to its end: the lines that are no errors, and the last
+// target that was done.
+func readChecks(ctx context.Context, c *Client, what string) (lines int, last *Check, failed error) {
+	for p, err := range c.Check(ctx, what) {
+		if err != nil {
+			return lines, last, err
+		}
+		lines++
+		if p.Check != nil {
+			last = p.Check
+		}
+	}
+	return lines, last, nil
 }

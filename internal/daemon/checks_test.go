@@ -104,33 +104,30 @@ func TestWhatIsCheckedByWord(t *testing.T) {
 	}
 }
 
-func TestChecksAndHistoryAsTheyAreTold(t *testing.T) {
+func TestChecksAsTheyAreTold(t *testing.T) {
 	s := parsed(t, checkedSettings)
 	d := deciding(s)
 	d.view.choices = map[string]steer.Choice{"own": {Path: "other"}}
-	if paths := checkPaths(&d.view); len(paths) != 3 || !paths[0].Direct || paths[1] != (reach.Path{Name: "home", Index: owned.PathTunnel0}) {
-		t.Errorf("paths: %+v", paths)
-	}
+	paths := checkPaths(&d.view)
+	expect(t, len(paths) == 3 && paths[0].Direct && paths[1] == reach.Path{Name: "home", Index: owned.PathTunnel0}, "paths: %+v", paths)
 	spec := checkSpecs(s, 1)[0]
-	if c := checkOf(&d.view, reach.State{Spec: spec}); c.Verdict != "unknown" || c.Since != nil || c.Paths == nil || c.Path != "other" {
-		t.Errorf("not checked: %+v", c)
-	}
-	c := checkOf(&d.view, reach.State{
+	c := checkOf(&d.view, reach.State{Spec: spec})
+	expect(t, c.Verdict == "unknown" && c.Since == nil && c.Paths != nil && c.Path == "other", "not checked: %+v", c)
+	c = checkOf(&d.view, reach.State{
 		Spec: spec, Verdict: reach.Finding{Verdict: reach.Reachable, Sentence: "it works"}, Since: time.Unix(1, 0),
 		Results: []reach.Result{{Path: "other", Outcome: reach.OutcomeOK, RTT: 1500 * time.Microsecond}, {Path: "direct", Outcome: reach.PathDown}},
 	})
-	if c.Verdict != "reachable" || c.Since == nil || c.Checked != nil || *c.Paths[0].RTTMs != 1.5 || c.Paths[1].RTTMs != nil || c.Paths[1].Outcome != "path_down" {
-		t.Errorf("checked: %+v", c)
-	}
+	expect(t, c.Verdict == "reachable" && c.Since != nil && c.Checked == nil, "checked: %+v", c)
+	expect(t, *c.Paths[0].RTTMs == 1.5 && c.Paths[1].RTTMs == nil && c.Paths[1].Outcome == "path_down", "paths: %+v", c.Paths)
+}
+
+func TestHistoryAsItIsTold(t *testing.T) {
 	h := historyOf("own", reach.PathHistory{Path: "other", Slots: []reach.Slot{{OK: 3, RTT: time.Millisecond}, {}, {OK: 1, Failed: 1, Outcome: reach.TLSReset}}})
 	var outcomes []string
 	for _, x := range h.Slots {
 		outcomes = append(outcomes, x.Outcome)
 	}
-	if !slices.Equal(outcomes, []string{"ok", "", "tls_reset"}) || *h.OKRate != 0.8 || h.SlotS != 600 {
-		t.Errorf("history: %+v", h)
-	}
-	if h := historyOf("own", reach.PathHistory{}); h.OKRate != nil || h.RTTMs != nil {
-		t.Errorf("history of nothing: %+v", h)
-	}
+	expect(t, slices.Equal(outcomes, []string{"ok", "", "tls_reset"}) && *h.OKRate == 0.8 && h.SlotS == 600, "history: %+v", h)
+	h = historyOf("own", reach.PathHistory{})
+	expect(t, h.OKRate == nil && h.RTTMs == nil, "history of nothing: %+v", h)
 }

@@ -21,27 +21,17 @@ func fixedHosts(s *settings) []string {
 	}
 	h := hosts{settings: s, seen: map[string]bool{}}
 	for _, d := range s.cfg.Destinations {
-		if !d.Enabled || d.Policy == config.PolicyDirect {
-			continue
-		}
-		for _, c := range d.Checks {
-			h.addURL(c)
-		}
-		for _, service := range s.servicesOf(d) {
-			for _, c := range service.Checks {
-				h.addURL(c)
-			}
-			for _, p := range service.Pools {
-				h.add(p.Host)
-			}
+		if d.Enabled && d.Policy != config.PolicyDirect {
+			h.addDestination(d)
 		}
 	}
-	for _, full := range []bool{true, false} {
-		for _, r := range s.plan.Names {
-			if full && len(r.Full) > 0 || !full && len(r.Suffix) > 0 {
-				h.add(r.Name)
-			}
+	for _, r := range s.plan.Names {
+		if len(r.Full) > 0 {
+			h.add(r.Name)
 		}
+	}
+	for _, r := range s.plan.Names {
+		h.add(r.Name)
 	}
 	return h.list
 }
@@ -65,6 +55,21 @@ type hosts struct {
 	settings *settings
 	seen     map[string]bool
 	list     []string
+}
+
+// addDestination takes the hosts of checks and the servers of pools.
+func (h *hosts) addDestination(d config.Destination) {
+	for _, c := range d.Checks {
+		h.addURL(c)
+	}
+	for _, service := range h.settings.servicesOf(d) {
+		for _, c := range service.Checks {
+			h.addURL(c)
+		}
+		for _, p := range service.Pools {
+			h.add(p.Host)
+		}
+	}
 }
 
 func (h *hosts) addURL(text string) {

@@ -310,19 +310,14 @@ func TestBypassesAreBoundedAndNamed(t *testing.T) {
 		Client: "192.168.1.2 (02:00:00:00:00:02)", Address: "1.1.1.1", Resolver: resolverName(netip.MustParseAddr("1.1.1.1")),
 		Protocol: control.ProtocolDoH,
 	}
-	if got != want || want.Resolver == "" {
-		t.Errorf("%+v, want %+v", got, want)
-	}
-	if e := list[len(list)-1]; e.Protocol != control.ProtocolDoT || !e.Refused {
-		t.Errorf("DNS over TLS: %+v", e)
-	}
+	expect(t, got == want && want.Resolver != "", "%+v, want %+v", got, want)
+	e := list[len(list)-1]
+	expect(t, e.Protocol == control.ProtocolDoT && e.Refused, "DNS over TLS: %+v", e)
 	findings := judgeBypass([]control.Bypass{got, list[1]})
-	if findings[0].Level != control.LevelWarning || findings[1].Level != control.LevelNote || !strings.Contains(findings[0].Text, "192.168.1.2") {
-		t.Errorf("findings: %+v", findings)
-	}
-	if f := judgeBypass(nil); len(f) != 1 || f[0].Level != control.LevelOK {
-		t.Errorf("nobody: %+v", f)
-	}
+	expect(t, findings[0].Level == control.LevelWarning && findings[1].Level == control.LevelNote, "findings: %+v", findings)
+	expect(t, strings.Contains(findings[0].Text, "192.168.1.2"), "findings: %+v", findings)
+	none := judgeBypass(nil)
+	expect(t, len(none) == 1 && none[0].Level == control.LevelOK, "nobody: %+v", none)
 }
 
 func TestProvidersResolvers(t *testing.T) {

@@ -139,6 +139,28 @@ func (d *daemon) use(ctx context.Context, s *settings) error {
 	if !s.cfg.Main.Enabled {
 		return d.disable(ctx, s)
 	}
+	if err := d.prepare(ctx, s); err != nil {
+		return err
+	}
+	specs := d.resolved(ctx, s.specs)
+	if d.ensured == nil && standing(specs) {
+		d.ensureTunnels(ctx, specs)
+	}
+	// Marks must lead somewhere before there are any, and programs be there
+	// before the tunnels are made, which takes time.
+	if err := d.apply(ctx, everything); err != nil {
+		return err
+	}
+	if !s.secure() {
+		d.closeServer() // nothing is turned to it any more
+	}
+	d.releasePaths(ctx, s)
+	d.ensureTunnels(ctx, specs)
+	return d.apply(ctx, pathsOnly)
+}
+
+// prepare opens what settings need, and has them be those that are decided by.
+func (d *daemon) prepare(ctx context.Context, s *settings) error {
 	if err := os.MkdirAll(d.o.StateDir, 0o700); err != nil {
 		return fmt.Errorf("make state directory: %w", err)
 	}
@@ -157,21 +179,7 @@ func (d *daemon) use(ctx context.Context, s *settings) error {
 		v.settings, v.numbers, v.paths, v.rules = s, numbers, paths, rulesByHash(d.dp, s)
 		v.tunnels = expected(s.specs, v.tunnels)
 	})
-	specs := d.resolved(ctx, s.specs)
-	if d.ensured == nil && standing(specs) {
-		d.ensureTunnels(ctx, specs)
-	}
-	// Marks must lead somewhere before there are any, and programs be there
-	// before the tunnels are made, which takes time.
-	if err := d.apply(ctx, everything); err != nil {
-		return err
-	}
-	if !s.secure() {
-		d.closeServer() // nothing is turned to it any more
-	}
-	d.releasePaths(ctx, s)
-	d.ensureTunnels(ctx, specs)
-	return d.apply(ctx, pathsOnly)
+	return nil
 }
 
 // standing says whether tunnels are there from an earlier process, whose rules

@@ -52,7 +52,9 @@ const tunnelName = "home"
 const network6 = "2d00:10:ffff::/48"
 
 // settings is the text of the router's settings.
-func settings(net4, net6 netip.Prefix) string { return fmt.Sprintf(settingsText, lab.Resolver4, net4, net6) }
+func settings(net4, net6 netip.Prefix) string {
+	return fmt.Sprintf(settingsText, lab.Resolver4, net4, net6)
+}
 
 // freeNetwork finds 16 IPv4 addresses of the lab's servers that no name has.
 func freeNetwork(names []lab.Name) (netip.Prefix, error) {

@@ -287,12 +287,18 @@ func TestTLSNamesSteerClientsThatAskElsewhere(t *testing.T) {
 			t.Errorf("IPv%d: an unlisted connection went %s", family, got)
 		}
 	}
-	y := w.why(address(t, listed, 4).String(), "--client", "192.168.1.10")
-	if y.Path != "home" || len(y.Addresses) != 1 || y.Addresses[0].LearnedFrom != "tls" || y.Addresses[0].Trusted {
-		t.Errorf("why: %+v", y)
-	}
+	w.learnedByTLS(listed)
 	if other := w.why(address(t, listed, 4).String(), "--client", "192.168.1.20"); other.Path != "direct" {
 		t.Errorf("a client that named nothing is steered: %+v", other)
+	}
+}
+
+// learnedByTLS fails unless why says that a client's own hello taught a name.
+func (w *world) learnedByTLS(name string) {
+	w.Helper()
+	y := w.why(address(w.T, name, 4).String(), "--client", "192.168.1.10")
+	if y.Path != "home" || len(y.Addresses) != 1 || y.Addresses[0].LearnedFrom != "tls" || y.Addresses[0].Trusted {
+		w.Errorf("why: %+v", y)
 	}
 }
 
@@ -305,7 +311,18 @@ func TestClientsPastTheRoutersDNSAreTold(t *testing.T) {
 	if r := w.runOn(lab.Client2, "", "kdig", "+https", "+time=5", "@"+lab.Resolver4, "news.example"); !strings.Contains(r.stdout, "NOERROR") {
 		t.Errorf("DNS over HTTPS does not pass: %s", r)
 	}
-	within(t, usual, "status names both clients", func() bool {
+	w.namesBypasses()
+	w.answersCanaries()
+	w.reload(strings.Replace(usualSettings, "'br-lan'", "'br-lan'\n\toption local_dns '0'", 1))
+	if r := w.runOn(lab.Client, "", "kdig", "+tls", "+time=5", "@"+lab.Resolver4, "news.example"); !strings.Contains(r.stdout, "NOERROR") {
+		t.Errorf("DNS over TLS does not pass with local_dns off: %s", r)
+	}
+}
+
+// namesBypasses fails unless status and doctor name the two clients.
+func (w *world) namesBypasses() {
+	w.Helper()
+	within(w.T, usual, "status names both clients", func() bool {
 		found := map[string]bool{}
 		for _, b := range w.status().DNS.Bypass {
 			if b.Address == lab.Resolver4 {
@@ -316,19 +333,20 @@ func TestClientsPastTheRoutersDNSAreTold(t *testing.T) {
 		return found["192.168.1.10dottrue"] && found["192.168.1.20dohfalse"]
 	})
 	if r := w.routerd("doctor"); !strings.Contains(r.stdout, "192.168.1.20") {
-		t.Errorf("doctor does not name the client: %s", r)
+		w.Errorf("doctor does not name the client: %s", r)
 	}
+}
+
+// answersCanaries fails unless software that asks is told to use the router's DNS.
+func (w *world) answersCanaries() {
+	w.Helper()
 	for _, name := range []string{"use-application-dns.net", "mask.icloud.com", "mask-h2.icloud.com"} {
 		if out := w.on(lab.Client, "kdig", name); !strings.Contains(out, "NXDOMAIN") {
-			t.Errorf("%s is answered\n%s", name, out)
+			w.Errorf("%s is answered\n%s", name, out)
 		}
 	}
 	if y := w.why("mask.icloud.com"); !strings.Contains(y.Reason, "local_dns") {
-		t.Errorf("why: %+v", y)
-	}
-	w.reload(strings.Replace(usualSettings, "'br-lan'", "'br-lan'\n\toption local_dns '0'", 1))
-	if r := w.runOn(lab.Client, "", "kdig", "+tls", "+time=5", "@"+lab.Resolver4, "news.example"); !strings.Contains(r.stdout, "NOERROR") {
-		t.Errorf("DNS over TLS does not pass with local_dns off: %s", r)
+		w.Errorf("why: %+v", y)
 	}
 }
 

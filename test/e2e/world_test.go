@@ -273,7 +273,7 @@ config routerd 'main'
 	// with them is then tested alone.
 	observing      = mainSection + "\toption dns 'observe'\n"
 	usualObserving = observing + homeTunnel + otherTunnel + exchanges + pools
-	homeTunnel = `
+	homeTunnel     = `
 config tunnel 'home'
 	option config '/etc/routerd/home.conf'
 	option priority '10'

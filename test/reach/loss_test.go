@@ -15,8 +15,14 @@ import (
 // hosts are enough exchanges and pools for many checks at a time.
 func hosts() []check {
 	return []check{
-		{exchange, large}, {plain, large}, {pool, ""}, {poolTLS, ""}, {"https://api.binance.com/api/v3/ping", large},
-		{"https://api.kraken.com/0/public/Time", ""}, {"stratum+tcp://btc.f2pool.com:1314", ""}, {"tls://www.bybit.com", ""},
+		{exchange, large},
+		{plain, large},
+		{pool, ""},
+		{poolTLS, ""},
+		{"https://api.binance.com/api/v3/ping", large},
+		{"https://api.kraken.com/0/public/Time", ""},
+		{"stratum+tcp://btc.f2pool.com:1314", ""},
+		{"tls://www.bybit.com", ""},
 	}
 }
 
