@@ -91,7 +91,9 @@ type bpfRdFlow struct {
 	Dest      uint16
 	Path      uint8
 	Flags     uint8
-	Pad       uint32
+	Sent      uint32
+	Asked     uint32
+	Again     uint32
 }
 
 type bpfRdFlowKey struct {
@@ -116,6 +118,19 @@ type bpfRdGrantKey struct {
 	_      structs.HostLayout
 	Addr   bpfRdAddr
 	Client uint64
+}
+
+type bpfRdHealth struct {
+	_           structs.HostLayout
+	RttUs       uint64
+	RttMinUs    uint32
+	Begun       uint32
+	Again       uint32
+	Established uint32
+	Answered    uint32
+	Reset       uint32
+	Refused     uint32
+	Pad         uint32
 }
 
 type bpfRdHello struct {
@@ -339,6 +354,7 @@ const (
 	bpfMapFlows             = "flows"
 	bpfMapFragments         = "fragments"
 	bpfMapGrants            = "grants"
+	bpfMapHealth            = "health"
 	bpfMapHellos            = "hellos"
 	bpfMapNetworks          = "networks"
 	bpfMapNumbers           = "numbers"
@@ -449,6 +465,7 @@ type bpfMapSpecs struct {
 	Flows          *ebpf.MapSpec `ebpf:"flows"`
 	Fragments      *ebpf.MapSpec `ebpf:"fragments"`
 	Grants         *ebpf.MapSpec `ebpf:"grants"`
+	Health         *ebpf.MapSpec `ebpf:"health"`
 	Hellos         *ebpf.MapSpec `ebpf:"hellos"`
 	Networks       *ebpf.MapSpec `ebpf:"networks"`
 	Numbers        *ebpf.MapSpec `ebpf:"numbers"`
@@ -501,6 +518,7 @@ type bpfMaps struct {
 	Flows          *ebpf.Map `ebpf:"flows"`
 	Fragments      *ebpf.Map `ebpf:"fragments"`
 	Grants         *ebpf.Map `ebpf:"grants"`
+	Health         *ebpf.Map `ebpf:"health"`
 	Hellos         *ebpf.Map `ebpf:"hellos"`
 	Networks       *ebpf.Map `ebpf:"networks"`
 	Numbers        *ebpf.Map `ebpf:"numbers"`
@@ -529,6 +547,7 @@ func (m *bpfMaps) Close() error {
 		m.Flows,
 		m.Fragments,
 		m.Grants,
+		m.Health,
 		m.Hellos,
 		m.Networks,
 		m.Numbers,

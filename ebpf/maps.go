@@ -16,7 +16,7 @@ import (
 )
 
 // abi is RD_ABI of bpf/abi.h.
-const abi = 2
+const abi = 3
 
 // Limits of the data plane, those of bpf/abi.h.
 const (

@@ -74,6 +74,8 @@ func BenchmarkSteer(b *testing.B) {
 	for name, f := range map[string]frame{
 		"miss": to("192.0.2.1", flags(ack), carrying(1000)), "miss6": to("2001:db8:9::1", flags(ack), carrying(1000)),
 		"hit": to("198.51.100.1", flags(ack), carrying(1000)), "hit6": to("2001:db8:5::1", flags(ack), carrying(1000)),
+		// "hit" repeats its octets, which is noted each time; this does not.
+		"hitAck":  to("198.51.100.1", flags(ack)),
 		"network": to("203.0.113.1", flags(ack), carrying(1000)),
 	} {
 		b.Run(name, func(b *testing.B) { w.repeat(b, bpfProgRouterdSteer, f.build()) })

@@ -10,7 +10,7 @@
 #include <linux/types.h>
 
 /* Raised whenever a struct below or the meaning of a map changes. */
-#define RD_ABI 2
+#define RD_ABI 3
 
 #define RD_MAX_PATHS 16	  /* mark values, owned.MaxPaths */
 #define RD_MAX_DESTS 1024 /* destinations, slot 0 is never used */
@@ -165,7 +165,9 @@ struct rd_flow {
 	__u16 dest;
 	__u8 path;
 	__u8 flags;
-	__u32 pad;
+	__u32 sent;  /* TCP: behind the last octet that the client sent */
+	__u32 asked; /* since when an answer is waited for, in 2^20 ns; 0: for none */
+	__u32 again; /* packets since then that say again what was said, or datagrams */
 };
 
 struct rd_frag_key {
@@ -234,6 +236,19 @@ struct rd_count {
 	__u64 bytes;
 };
 
+/* What connections of a destination over a path came to; rx of the key is 0. */
+struct rd_health {
+	__u64 rtt_us;	  /* sum over established, units of 2^10 ns */
+	__u32 rtt_min_us; /* 0: none */
+	__u32 begun;	  /* SYNs of new connections, first datagrams */
+	__u32 again;	  /* packets sent again, or datagrams on, with no answer between */
+	__u32 established;
+	__u32 answered; /* the first octet came back */
+	__u32 reset;	/* by the far side, after the client's first octet, before its own */
+	__u32 refused;	/* a reset in answer to the SYN */
+	__u32 pad;
+};
+
 enum rd_stat {
 	RD_STAT_ANSWERS,      /* DNS answers parsed */
 	RD_STAT_MATCHED,      /* of a listed name */
@@ -296,7 +311,7 @@ RD_SIZE(struct rd_clients, 16);
 RD_SIZE(struct rd_known, 24);
 RD_SIZE(struct rd_grant_key, 24);
 RD_SIZE(struct rd_flow_key, 40);
-RD_SIZE(struct rd_flow, 72);
+RD_SIZE(struct rd_flow, 80);
 RD_SIZE(struct rd_frag_key, 40);
 RD_SIZE(struct rd_resolver, 32);
 RD_SIZE(struct rd_query_key, 24);
@@ -304,6 +319,7 @@ RD_SIZE(struct rd_asked, 32);
 RD_SIZE(struct rd_told_key, 32);
 RD_SIZE(struct rd_hello, 56 + 2 * RD_HELLO_TAIL);
 RD_SIZE(struct rd_count_key, 4);
+RD_SIZE(struct rd_health, 40);
 RD_SIZE(struct rd_event, 32 + 256 + 16 * RD_RECORDS_MAX);
 
 #endif

@@ -183,6 +183,15 @@ struct {
 	__type(value, struct rd_count);
 } counters SEC(".maps");
 
+/* Written at a connection's turning points only, which is why it is no part of
+ * counters. A destination that finds no room goes unjudged. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct rd_count_key);
+	__type(value, struct rd_health);
+} health SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, RD_STAT_MAX);
@@ -244,5 +253,9 @@ static __always_inline __u32 now_ticks(void)
 {
 	return (__u32)(bpf_ktime_get_ns() >> 30);
 }
+
+/* The same clock in 2^20 ns (1.05 ms), never 0: for what is too short for ticks.
+ * It turns over after 52 days, so it tells lengths, not moments. */
+static __always_inline __u32 fine(__u64 ns) { return (__u32)(ns >> 20) | 1; }
 
 #endif

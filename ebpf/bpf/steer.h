@@ -14,6 +14,7 @@
 #define RD_STEER_H
 
 #include "bypass.h"
+#include "health.h"
 #include "hello.h"
 #include "query.h"
 #include "reset.h"
@@ -65,9 +66,10 @@ static __always_inline int flow_over(const struct rd_flow *f, const struct scrat
  * connection or where the slot has moved on since a SYN. NULL where a drained
  * address has no such flow, or the map has no room.
  */
-static __always_inline struct rd_flow *flow_get(struct scratch *s, __u32 now, __u32 ifindex)
+static __always_inline struct rd_flow *flow_get(struct scratch *s, __u64 ns, __u32 ifindex)
 {
 	struct rd_flow *f = bpf_map_lookup_elem(&flows, &s->flow_key), *fresh = &s->flow;
+	__u32 now = (__u32)(ns >> 30);
 
 	if (f && !flow_over(f, s, now))
 		return f;
@@ -81,19 +83,22 @@ static __always_inline struct rd_flow *flow_get(struct scratch *s, __u32 now, __
 	fresh->path = s->c.slot & RD_SLOT_PATH;
 	fresh->ifindex = ifindex;
 	if (is_syn(&s->p))
-		fresh->syn_ns = bpf_ktime_get_ns();
+		fresh->syn_ns = ns;
 	bpf_map_update_elem(&flows, &s->flow_key, fresh, BPF_ANY);
 	return bpf_map_lookup_elem(&flows, &s->flow_key);
 }
 
 static __always_inline void flow_tx(struct rd_flow *f, const struct packet *p, __u32 packets,
-				    __u32 now)
+				    __u64 ns)
 {
 	__u8 flags = f->flags, tcp = p->tcp_flags;
+	__u32 signs = flow_asks(f, p, fine(ns));
 
+	if (!f->tx_packets && (p->proto != IPPROTO_TCP || is_syn(p)))
+		signs |= SIGN_BEGUN;
 	f->tx_packets += packets;
 	f->tx_bytes += packet_len(p);
-	f->last_tx = now;
+	f->last_tx = (__u32)(ns >> 30);
 	if (packet_payload_len(p))
 		flags |= RD_FL_HELLO;
 	/* All zero where it is not TCP. */
@@ -107,6 +112,7 @@ static __always_inline void flow_tx(struct rd_flow *f, const struct packet *p, _
 		flags |= RD_FL_RST_CLIENT;
 	if (flags != f->flags)
 		f->flags = flags;
+	health_add(f, signs);
 }
 
 static __always_inline int shut(struct __sk_buff *skb, int eth, const struct rd_config *cfg,
@@ -158,7 +164,7 @@ static __always_inline int steer_later(struct __sk_buff *skb, int eth, const str
 }
 
 static __always_inline int steer_hit(struct __sk_buff *skb, int eth, const struct rd_config *cfg,
-				     struct scratch *s, __u32 now)
+				     struct scratch *s, __u64 ns)
 {
 	__u32 path = s->c.slot & RD_SLOT_PATH;
 	struct rd_flow *f;
@@ -167,13 +173,13 @@ static __always_inline int steer_hit(struct __sk_buff *skb, int eth, const struc
 		return steer_later(skb, eth, cfg, s);
 	flow_key(s, 0);
 	forget();
-	f = flow_get(s, now, skb->ifindex);
+	f = flow_get(s, ns, skb->ifindex);
 	if (f) {
 		s->c.dest = f->dest;
 		path = RD_PATH_BLOCK;
 		if (!(f->flags & RD_FL_END)) {
 			path = f->path;
-			flow_tx(f, &s->p, segments(skb), now);
+			flow_tx(f, &s->p, segments(skb), ns);
 		}
 	} else if (s->c.drain) {
 		return TC_ACT_UNSPEC;
@@ -215,7 +221,7 @@ static __always_inline int steer_packet(struct __sk_buff *skb, int eth)
 	struct rd_addr far __attribute__((aligned(8)));
 	int hit, verdict = TC_ACT_UNSPEC;
 	struct scratch *s;
-	__u32 now;
+	__u64 ns;
 
 	if (!cfg || !packet_far(skb, eth, 0, &far))
 		return TC_ACT_UNSPEC;
@@ -231,11 +237,11 @@ static __always_inline int steer_packet(struct __sk_buff *skb, int eth)
 	s->c.client = client_id(skb, eth, 6);
 	s->c.dest = 0;
 	if (hit) {
-		now = now_ticks();
+		ns = bpf_ktime_get_ns();
 		addr_copy(&s->c.server, &s->p.dst);
-		choose(cfg, s, now);
+		choose(cfg, s, (__u32)(ns >> 30));
 		if (s->c.dest)
-			verdict = steer_hit(skb, eth, cfg, s, now);
+			verdict = steer_hit(skb, eth, cfg, s, ns);
 	}
 	forget();
 	return steer_special(skb, eth, cfg, s, verdict);
@@ -248,10 +254,13 @@ static __always_inline int steer_packet(struct __sk_buff *skb, int eth)
 static __always_inline void flow_rx(struct rd_flow *f, const struct packet *p, __u32 packets)
 {
 	__u8 flags = f->flags, tcp = p->tcp_flags;
+	__u32 signs;
 
 	f->rx_packets += packets;
 	f->rx_bytes += packet_len(p);
 	f->last_rx = now_ticks();
+	if (f->asked)
+		f->asked = 0;
 	if (packet_payload_len(p))
 		flags |= RD_FL_DATA;
 	if ((tcp & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK)) {
@@ -264,8 +273,11 @@ static __always_inline void flow_rx(struct rd_flow *f, const struct packet *p, _
 		flags |= RD_FL_RST_SERVER;
 	if (tcp & TCP_FIN)
 		flags |= RD_FL_FIN;
-	if (flags != f->flags)
-		f->flags = flags;
+	if (flags == f->flags)
+		return;
+	signs = flow_came_to(f->flags, flags & ~f->flags);
+	f->flags = flags;
+	health_add(f, signs);
 }
 
 static __always_inline int from_wan(struct __sk_buff *skb, const struct rd_config *cfg)
