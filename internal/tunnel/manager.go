@@ -72,6 +72,7 @@ type Manager struct {
 	log      *slog.Logger
 	opts     ManagerOptions
 	resolver *resolver
+	pinger   *pinger
 
 	mu      sync.Mutex
 	tunnels []*tunnel // guarded by mu; in order of the last Ensure
@@ -89,12 +90,16 @@ func NewManager(log *slog.Logger, o ManagerOptions) *Manager {
 	return &Manager{
 		log: log, opts: o,
 		resolver: newResolver(log, o.Lookup, o.ResolveEvery, o.Clock),
+		pinger:   newPinger(o.Clock),
 	}
 }
 
-// Close stops what runs inside this process: lookups. Devices, userspace
+// Close stops what runs inside this process: lookups and pings. Devices, userspace
 // processes and sessions stay as they are, for the next manager.
-func (m *Manager) Close() { m.resolver.close() }
+func (m *Manager) Close() {
+	m.resolver.close()
+	m.pinger.close()
+}
 
 // Ensure makes the tunnels those of specs and reports how they are, in the same
 // order. It may be called at any time with the same or other specs: what is
@@ -181,6 +186,11 @@ func (m *Manager) adoptSpecs(specs []Spec) {
 			hosts[p.Endpoint.Host] = true
 		}
 		tunnels = append(tunnels, t)
+	}
+	for _, t := range m.tunnels {
+		if !slices.Contains(tunnels, t) {
+			t.unlearn()
+		}
 	}
 	m.tunnels = tunnels
 	m.resolver.keep(hosts)

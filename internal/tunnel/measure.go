@@ -9,6 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/wgctrl"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/routerd/routerd/internal/owned"
 )
 
 // candidates are the addresses at which a peer may be, as far as known. A name
@@ -35,7 +37,7 @@ func (m *Manager) measure(t *tunnel, dev *wgtypes.Device, now time.Time) {
 			continue
 		}
 		p := t.peer(dev.Peers[i], now)
-		j := m.judge(p, dev.Peers[i], now)
+		j := m.judge(p, dev.Peers[i], t.spec.Mark, now)
 		if moved := m.seek(t, p, want, j, now); moved || !p.endpoint.IsValid() {
 			j = m.unresolved(p, want, j)
 		} else {
@@ -68,6 +70,7 @@ func (t *tunnel) peer(have wgtypes.Peer, now time.Time) *peer {
 type judgement struct {
 	health    Health // "": of none
 	reason    string
+	cause     Cause
 	handshake time.Time
 }
 
@@ -81,7 +84,7 @@ func (j judgement) better(o judgement) judgement {
 }
 
 // judge takes a sample of a peer. One without an endpoint is not judged.
-func (m *Manager) judge(p *peer, have wgtypes.Peer, now time.Time) judgement {
+func (m *Manager) judge(p *peer, have wgtypes.Peer, mark owned.Mark, now time.Time) judgement {
 	if !p.endpoint.IsValid() {
 		return judgement{health: Connecting}
 	}
@@ -90,7 +93,23 @@ func (m *Manager) judge(p *peer, have wgtypes.Peer, now time.Time) judgement {
 		rx:        uint64(have.ReceiveBytes), tx: uint64(have.TransmitBytes),
 	}, have.PersistentKeepaliveInterval)
 	j := judgement{handshake: p.track.handshakeAt}
-	j.health, j.reason = p.track.judge(now, m.opts.AnswerTime, p.endpoint.String())
+	to := p.endpoint
+	j.health, j.reason = p.track.judge(now, m.opts.AnswerTime, to.String())
+	j.cause = p.track.cause(j.health)
+	switch j.cause {
+	case CauseHandshake:
+		if m.pinger.answers(to.Addr().Unmap(), mark) {
+			j.cause = CauseBlocked
+		}
+	case CauseBlocked:
+		// Without keepalives of ours it may be that none was sent.
+		if have.PersistentKeepaliveInterval == 0 && !m.pinger.answers(to.Addr().Unmap(), mark) {
+			j.cause = CauseNoAnswer
+		}
+	}
+	if j.cause == CauseBlocked {
+		j.reason = p.track.blocked(now, to.String())
+	}
 	return j
 }
 
@@ -101,7 +120,7 @@ func (m *Manager) unresolved(p *peer, want Peer, j judgement) judgement {
 	case p.endpoint.IsValid():
 		return j
 	case err != nil:
-		return judgement{health: Down, reason: fmt.Sprintf("cannot resolve the endpoint %s: %v", want.Endpoint.Host, err)}
+		return judgement{health: Down, cause: CauseUnresolved, reason: fmt.Sprintf("cannot resolve the endpoint %s: %v", want.Endpoint.Host, err)}
 	}
 	return judgement{health: Connecting, reason: fmt.Sprintf("resolving the endpoint %s", want.Endpoint.Host)}
 }
@@ -156,13 +175,21 @@ func (m *Manager) ask(t *tunnel, p *peer, addresses, allowed []netip.Prefix, now
 // report fills in the state.
 func (t *tunnel) report(best judgement, dev *wgtypes.Device, endpoints []netip.AddrPort) {
 	s := &t.state
-	s.Health, s.Reason = best.health, best.reason
+	s.Health, s.Reason, s.Cause = best.health, best.reason, best.cause
+	t.condemn()
 	s.LastHandshake = best.handshake
 	s.Endpoints = endpoints
 	s.RxBytes, s.TxBytes = 0, 0
 	for _, p := range dev.Peers {
 		s.RxBytes += uint64(p.ReceiveBytes)
 		s.TxBytes += uint64(p.TransmitBytes)
+	}
+}
+
+// condemn makes a tunnel Down that Watch takes for dead.
+func (t *tunnel) condemn() {
+	if t.dead != "" && t.state.Health == Up {
+		t.state.Health, t.state.Reason, t.state.Cause = Down, t.dead, CauseNoAnswer
 	}
 }
 
@@ -188,8 +215,7 @@ func (m *Manager) stepInterface(t *tunnel, now time.Time) error {
 	}
 	attrs := link.Attrs()
 	if t.index != attrs.Index {
-		t.index = attrs.Index
-		clear(t.peers)
+		t.renewed(attrs.Index)
 	}
 	if attrs.RawFlags&unix.IFF_UP == 0 || attrs.RawFlags&unix.IFF_RUNNING == 0 {
 		return t.fail(fmt.Errorf("device %s is down: bring the interface up", t.spec.Device))
@@ -200,12 +226,13 @@ func (m *Manager) stepInterface(t *tunnel, now time.Time) error {
 	}
 	s := &t.state
 	s.Index, s.MTU, s.Addresses = attrs.Index, attrs.MTU, addresses
-	s.Health, s.Reason, s.Endpoints, s.LastHandshake = Up, "", nil, time.Time{}
+	s.Health, s.Reason, s.Cause, s.Endpoints, s.LastHandshake = Up, "", "", nil, time.Time{}
 	s.IPv4, s.IPv6 = slices.ContainsFunc(addresses, isIPv4), slices.ContainsFunc(addresses, isIPv6)
 	if st := attrs.Statistics; st != nil {
 		s.RxBytes, s.TxBytes = st.RxBytes, st.TxBytes
 	}
 	t.lastErr = ""
+	t.condemn()
 	if dev := t.foreign(now); dev != nil {
 		m.measureForeign(t, dev, now)
 	}
@@ -231,14 +258,14 @@ func (t *tunnel) foreign(now time.Time) *wgtypes.Device {
 // asked like our own: a device without keepalive shakes hands only when there is
 // traffic, and gets none while it is not Up.
 func (m *Manager) measureForeign(t *tunnel, dev *wgtypes.Device, now time.Time) {
-	best := judgement{health: Down, reason: fmt.Sprintf("device %s has no peer with an endpoint", t.spec.Device)}
+	best := judgement{health: Down, cause: CauseDevice, reason: fmt.Sprintf("device %s has no peer with an endpoint", t.spec.Device)}
 	var endpoints []netip.AddrPort
 	for _, have := range dev.Peers {
 		p := t.peer(have, now)
 		if !p.endpoint.IsValid() {
 			continue
 		}
-		best = best.better(m.judge(p, have, now))
+		best = best.better(m.judge(p, have, t.spec.Mark, now))
 		m.ask(t, p, t.state.Addresses, prefixesOf(have.AllowedIPs), now)
 		endpoints = appendNew(endpoints, p.endpoint)
 	}

@@ -18,6 +18,15 @@ import (
 // nothing behind the peer has to answer and no ping has to be allowed. The
 // hop limit of 1 keeps the datagram from going further than the peer.
 func nudge(device string, to netip.Addr) error {
+	c, err := question(device, to)
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
+
+// question is nudge for one who wants to know of an answer: see refused.
+func question(device string, to netip.Addr) (*net.UDPConn, error) {
 	d := net.Dialer{Timeout: time.Second, Control: func(_, _ string, c syscall.RawConn) error {
 		var serr error
 		err := c.Control(func(fd uintptr) { serr = bindForNudge(int(fd), device, to.Is6()) })
@@ -33,17 +42,40 @@ func nudge(device string, to netip.Addr) error {
 	const discard = 9 // RFC 863
 	c, err := d.DialContext(context.Background(), "udp", netip.AddrPortFrom(host, discard).String())
 	if err != nil {
-		return fmt.Errorf("nudge peer through %s: %w", device, err)
+		return nil, fmt.Errorf("nudge peer through %s: %w", device, err)
 	}
-	defer c.Close()
 	if _, err := c.Write([]byte{0}); err != nil {
-		return fmt.Errorf("nudge peer through %s: %w", device, err)
+		c.Close()
+		return nil, fmt.Errorf("nudge peer through %s: %w", device, err)
 	}
-	return nil
+	udp, ok := c.(*net.UDPConn)
+	if !ok {
+		c.Close()
+		return nil, fmt.Errorf("nudge peer through %s: a socket of another kind", device)
+	}
+	return udp, nil
+}
+
+// refused says whether an ICMP error has come to a question: the peer is a router
+// that says when a hop limit is over, or has no such address.
+func refused(c *net.UDPConn) bool {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false
+	}
+	got := false
+	err = raw.Control(func(fd uintptr) {
+		_, _, _, _, rerr := unix.Recvmsg(int(fd), nil, make([]byte, 512), unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
+		got = rerr == nil
+	})
+	return err == nil && got
 }
 
 func bindForNudge(fd int, device string, v6 bool) error {
 	if err := unix.BindToDevice(fd, device); err != nil {
+		return err
+	}
+	if err := receiveErrors(fd, v6); err != nil {
 		return err
 	}
 	if v6 {
@@ -53,6 +85,14 @@ func bindForNudge(fd int, device string, v6 bool) error {
 		return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, 1)
 	}
 	return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TTL, 1)
+}
+
+// receiveErrors makes the kernel keep ICMP errors for the socket (ip(7)).
+func receiveErrors(fd int, v6 bool) error {
+	if v6 {
+		return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1)
+	}
+	return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
 }
 
 // nudgeTarget picks an address that WireGuard sends to a peer: a neighbour of

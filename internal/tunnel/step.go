@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -28,6 +29,12 @@ type tunnel struct {
 	// fresh is set while the device may still have endpoints of other settings.
 	fresh   bool
 	lastErr string
+
+	neededAt time.Time // standby: when it was needed last
+
+	pulse    pulse
+	learning *net.UDPConn // a question whose answer would show that the peer answers; nil: none
+	dead     string       // why Watch takes the peer for dead; "": it does not
 
 	child   *child    // the process this manager started and has not reaped
 	crashes int       // starts in a row that did not last
@@ -70,6 +77,13 @@ func (t *tunnel) adopt(spec Spec) {
 	t.state.Name, t.state.Device = spec.Name, spec.Device
 }
 
+// renewed notes that another device is in the place of the one that was known.
+func (t *tunnel) renewed(index int) {
+	t.index, t.pulse, t.dead = index, pulse{}, ""
+	t.unlearn()
+	clear(t.peers)
+}
+
 // firstTime says whether an error is news.
 func (t *tunnel) firstTime(err error) bool {
 	news := err.Error() != t.lastErr
@@ -79,9 +93,9 @@ func (t *tunnel) firstTime(err error) bool {
 
 // fail makes err the tunnel's state.
 func (t *tunnel) fail(err error) error {
-	t.state.Health, t.state.Reason = Down, err.Error()
+	t.state.Health, t.state.Reason, t.state.Cause = Down, err.Error(), CauseDevice
 	if errors.Is(err, errStarting) {
-		t.state.Health = Connecting
+		t.state.Health, t.state.Cause = Connecting, ""
 	}
 	t.state.Addresses, t.state.IPv4, t.state.IPv6 = nil, false, false
 	t.state.Index = 0
@@ -96,13 +110,16 @@ func (m *Manager) step(ctx context.Context, t *tunnel) error {
 	if t.spec.Type == config.TunnelInterface {
 		return m.stepInterface(t, now)
 	}
+	if asleep, err := m.asleep(ctx, t, now); asleep || err != nil {
+		return err
+	}
 	link, err := m.device(ctx, t, now)
 	if err != nil {
 		return t.fail(err)
 	}
 	if t.index != link.Attrs().Index {
-		t.index, t.settled, t.fresh = link.Attrs().Index, false, true
-		clear(t.peers)
+		t.renewed(link.Attrs().Index)
+		t.settled, t.fresh = false, true
 	}
 	t.state.Backend = backendOf(link)
 	dev, err := m.read(t, now)

@@ -19,6 +19,7 @@ type Spec struct {
 	Backend  config.Backend
 	Settings Settings   // type wireguard
 	Mark     owned.Mark // of the tunnel's own encrypted packets: PathDirect's
+	Standby  bool       // there only while it is needed: see Manager.Need
 }
 
 // Backend tells what carries a tunnel.
@@ -48,6 +49,7 @@ type State struct {
 	Backend       Backend
 	Health        Health
 	Reason        string // why Health is not Up; "" otherwise
+	Cause         Cause  // the same in a word
 	LastHandshake time.Time
 	RxBytes       uint64
 	TxBytes       uint64

@@ -1,0 +1,219 @@
+package tunnel
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+)
+
+// line is a simulated tunnel: packets that go in come back after a round trip,
+// while it lives.
+type line struct {
+	rtt      time.Duration
+	loss     float64 // of packets, in each direction
+	mute     bool    // the peer answers no questions
+	dead     bool
+	rnd      *rand.Rand
+	now      time.Time
+	rx, tx   uint64
+	coming   []time.Time
+	p        pulse
+	goneAt   time.Time // when it was taken for dead
+	asked    int
+	lastLook time.Time
+}
+
+func newLine(rtt time.Duration) *line {
+	return &line{rtt: rtt, rnd: rand.New(rand.NewPCG(1, 2)), now: time.Unix(1000, 0)}
+}
+
+// send puts a packet in that is answered.
+func (l *line) send(answered bool) {
+	l.tx++
+	if answered && !l.dead && l.rnd.Float64() >= l.loss && l.rnd.Float64() >= l.loss {
+		l.coming = append(l.coming, l.now.Add(l.rtt))
+	}
+}
+
+// run lets time pass in steps of 10 ms; traffic is called at each.
+func (l *line) run(lasting time.Duration, traffic func(since time.Duration)) {
+	const step = 10 * time.Millisecond
+	for since := time.Duration(0); since < lasting; since += step {
+		l.now = l.now.Add(step)
+		traffic(since)
+		for len(l.coming) > 0 && !l.coming[0].After(l.now) {
+			l.coming = l.coming[1:]
+			if !l.dead {
+				l.rx++
+			}
+		}
+		if l.now.Sub(l.lastLook) < l.p.next(l.now) {
+			continue
+		}
+		l.lastLook = l.now
+		l.p = l.p.observe(l.now, l.rx, l.tx)
+		l.learn()
+		if l.p.due(l.now) {
+			l.asked++
+			l.send(!l.mute)
+			l.p = l.p.question(l.now, 0)
+		}
+		if l.goneAt.IsZero() && l.p.gone(l.now) {
+			l.goneAt = l.now
+		}
+	}
+}
+
+// learn asks to learn whether the peer answers; the answer is known at once.
+func (l *line) learn() {
+	if !l.p.curious(l.now) {
+		return
+	}
+	l.asked++
+	before := len(l.coming)
+	l.send(!l.mute)
+	if len(l.coming) > before {
+		l.p = l.p.answered()
+	}
+	l.p = l.p.tried(l.now)
+}
+
+func nothing(time.Duration) {}
+
+// every calls f at intervals.
+func every(d time.Duration, f func()) func(time.Duration) {
+	return func(since time.Duration) {
+		if since%d == 0 {
+			f()
+		}
+	}
+}
+
+func TestDeadTunnelIsToldWithinTwoSeconds(t *testing.T) {
+	for _, rtt := range []time.Duration{5 * time.Millisecond, 80 * time.Millisecond, 300 * time.Millisecond} {
+		for _, tt := range []struct {
+			name            string
+			before, traffic func(*line) func(time.Duration)
+		}{
+			{"idle before", func(*line) func(time.Duration) { return nothing }, requests},
+			{"requests", requests, requests},
+			{"a download, which sends nothing by itself", download, func(*line) func(time.Duration) { return nothing }},
+		} {
+			for phase := range 50 { // when it dies, within a look
+				l := newLine(rtt)
+				l.run(20*time.Second, tt.before(l))
+				l.run(time.Duration(phase)*10*time.Millisecond, tt.before(l))
+				if !l.goneAt.IsZero() {
+					t.Fatalf("%s, %s: taken for dead while it lives", tt.name, rtt)
+				}
+				died := l.now
+				l.dead = true
+				l.run(5*time.Second, tt.traffic(l))
+				if took := l.goneAt.Sub(died); l.goneAt.IsZero() || took > 2*time.Second {
+					t.Fatalf("%s, %s, phase %d: told after %s", tt.name, rtt, phase, took)
+				}
+			}
+		}
+	}
+}
+
+// requests are sent again and again, each is answered.
+func requests(l *line) func(time.Duration) {
+	return every(200*time.Millisecond, func() { l.send(true) })
+}
+
+// download brings packets without ours in between.
+func download(l *line) func(time.Duration) {
+	return every(20*time.Millisecond, func() {
+		if !l.dead {
+			l.rx++
+		}
+	})
+}
+
+func TestLiveTunnelIsNeverTakenForDead(t *testing.T) {
+	bursts := func(l *line) func(time.Duration) {
+		return func(since time.Duration) {
+			if since%(3*time.Second) < time.Second && since%(50*time.Millisecond) == 0 {
+				l.send(true)
+			}
+		}
+	}
+	for _, tt := range []struct {
+		name    string
+		rtt     time.Duration
+		loss    float64
+		traffic func(*line) func(time.Duration)
+	}{
+		{"idle", 50 * time.Millisecond, 0, func(*line) func(time.Duration) { return nothing }},
+		{"requests", 50 * time.Millisecond, 0, requests},
+		{"bursts", 50 * time.Millisecond, 0, bursts},
+		{"bursts, and a long way", 700 * time.Millisecond, 0, bursts},
+		{"a fifth is lost", 50 * time.Millisecond, 0.2, requests},
+		{"a fifth is lost of bursts", 300 * time.Millisecond, 0.2, bursts},
+		{"one dead server", 50 * time.Millisecond, 0, func(l *line) func(time.Duration) {
+			return every(200*time.Millisecond, func() { l.send(false) })
+		}},
+		{"one-way datagrams over a bad line", 50 * time.Millisecond, 0.2, func(l *line) func(time.Duration) {
+			return every(20*time.Millisecond, func() { l.send(false) })
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := newLine(tt.rtt)
+			l.loss = tt.loss
+			const lasting = 10 * time.Minute
+			l.run(lasting, tt.traffic(l))
+			if !l.goneAt.IsZero() {
+				t.Errorf("taken for dead after %s", l.goneAt.Sub(time.Unix(1000, 0)))
+			}
+			t.Logf("%d questions in %s", l.asked, lasting)
+			if most := int(lasting/questionEvery) / 2; l.asked > most {
+				t.Errorf("%d questions in %s, want at most %d", l.asked, lasting, most)
+			}
+		})
+	}
+}
+
+func TestIdleTunnelIsNotAskedOnceItIsKnown(t *testing.T) {
+	l := newLine(50 * time.Millisecond)
+	l.run(time.Minute, nothing)
+	before := l.asked
+	l.run(time.Hour, nothing)
+	if l.asked != before || before > learnTries {
+		t.Errorf("%d questions in the first minute, then %d", before, l.asked-before)
+	}
+}
+
+func TestPeerThatAnswersNoQuestionsIsNotJudgedByThem(t *testing.T) {
+	l := newLine(50 * time.Millisecond)
+	l.mute = true
+	l.run(time.Minute, requests(l))
+	l.dead = true
+	l.run(time.Minute, requests(l))
+	if !l.goneAt.IsZero() {
+		t.Error("taken for dead by questions that it never answers")
+	}
+	if l.asked > 200 {
+		t.Errorf("%d questions to one that never answers", l.asked)
+	}
+}
+
+func TestDevicesMadeAnewBeginAnew(t *testing.T) {
+	now := time.Unix(1000, 0)
+	p := pulse{}.observe(now, 100, 100).question(now, 0).observe(now.Add(time.Second), 3, 200)
+	if p.doubted() || p.rx != 3 || !p.heardAt.Equal(now.Add(time.Second)) {
+		t.Errorf("%+v", p)
+	}
+}
+
+func TestSilenceIsExplained(t *testing.T) {
+	now := time.Unix(1000, 0)
+	p := pulse{}.observe(now, 1, 1)
+	for range 8 {
+		p = p.question(now, 0)
+	}
+	if got := p.silence(now.Add(1400*time.Millisecond), "192.0.2.2:51820"); !strings.HasPrefix(got, "no answer from 192.0.2.2:51820 for 1.4 s, nor to 8 questions") {
+		t.Error(got)
+	}
+}

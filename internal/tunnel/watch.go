@@ -1,0 +1,182 @@
+package tunnel
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/routerd/routerd/internal/config"
+)
+
+// Watched is what Watch found.
+type Watched struct {
+	// Changed: a tunnel has died, or one that had is back. States tells which
+	// from the next Refresh on.
+	Changed bool
+	// Again is how soon to watch again.
+	Again time.Duration
+	// Heard is how long ago something came through each tunnel that has a device,
+	// by name.
+	Heard map[string]time.Duration
+}
+
+// Watch looks at the counters of the tunnels' devices, asks peers that are silent
+// while they should not be, and takes one for dead that does not answer while
+// something else does: another tunnel's peer, or the line, whose devices are
+// named. It costs a look at each device and a packet of 29 octets a question, and
+// waits for nothing. It is meant to be called several times a second: as soon as
+// Again says.
+func (m *Manager) Watch(ctx context.Context, line []string) Watched {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.opts.Clock()
+	came := received(line)
+	out := Watched{Again: lookIdle, Heard: map[string]time.Duration{}}
+	for _, t := range m.tunnels {
+		if ctx.Err() != nil {
+			break
+		}
+		m.look(t, now, came)
+		if t.dead != "" && !t.pulse.doubted() {
+			t.dead, out.Changed = "", true
+		}
+	}
+	for _, t := range m.tunnels {
+		if t.dead == "" && t.pulse.gone(now) && m.othersAnswer(t, now, came) {
+			t.dead, out.Changed = t.pulse.silence(now, t.peerNames()), true
+		}
+		if !t.pulse.at.IsZero() {
+			out.Heard[t.spec.Name] = now.Sub(t.pulse.heardAt)
+			out.Again = min(out.Again, t.pulse.next(now))
+		}
+	}
+	return out
+}
+
+// look takes the device's counters and asks the peer if that is due.
+func (m *Manager) look(t *tunnel, now time.Time, came uint64) {
+	if t.state.Index == 0 || t.dead == "" && t.state.Health != Up {
+		t.pulse = pulse{} // Refresh sees to it
+		return
+	}
+	link, err := linkByName(t.spec.Device)
+	if err != nil || link == nil || link.Attrs().Statistics == nil {
+		t.pulse = pulse{}
+		return
+	}
+	s := link.Attrs().Statistics
+	t.pulse = t.pulse.observe(now, s.RxPackets, s.TxPackets)
+	m.learn(t, now)
+	if t.pulse.due(now) {
+		m.inquire(t, now, came)
+	}
+}
+
+// learn finds out whether a peer answers questions, by the answers themselves:
+// what else comes meanwhile says nothing.
+func (m *Manager) learn(t *tunnel, now time.Time) {
+	if t.learning != nil && refused(t.learning) {
+		t.pulse = t.pulse.answered()
+		t.unlearn()
+	}
+	if !t.pulse.curious(now) {
+		return
+	}
+	t.unlearn()
+	for _, to := range t.askable() {
+		c, err := question(t.spec.Device, to)
+		if err != nil {
+			m.log.Debug("peer not asked", "tunnel", t.spec.Name, "error", err)
+			continue
+		}
+		t.learning, t.pulse = c, t.pulse.tried(now)
+		return
+	}
+}
+
+// unlearn closes the socket that waits for an answer.
+func (t *tunnel) unlearn() {
+	if t.learning != nil {
+		_ = t.learning.Close()
+		t.learning = nil
+	}
+}
+
+// inquire asks every peer of a tunnel.
+func (m *Manager) inquire(t *tunnel, now time.Time, came uint64) {
+	for _, to := range t.askable() {
+		if err := nudge(t.spec.Device, to); err != nil {
+			m.log.Debug("peer not asked", "tunnel", t.spec.Name, "error", err)
+			continue
+		}
+		t.pulse = t.pulse.question(now, came)
+	}
+}
+
+// askable are addresses that packets reach the peers by.
+func (t *tunnel) askable() []netip.Addr {
+	if t.spec.Type == config.TunnelInterface {
+		everything := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+		return valid(nudgeTarget(t.state.Addresses, everything))
+	}
+	var out []netip.Addr
+	for _, p := range t.spec.Settings.Peers {
+		out = append(out, valid(nudgeTarget(t.state.Addresses, p.AllowedIPs))...)
+	}
+	return out
+}
+
+func valid(a netip.Addr) []netip.Addr {
+	if !a.IsValid() {
+		return nil
+	}
+	return []netip.Addr{a}
+}
+
+// othersAnswer says whether anything but this tunnel has answered since it was
+// first asked. Tunnels that had nothing to say are asked, for the next time.
+//
+// A line that is dead for a moment is no reason to end connections, which live
+// through that. So the line's own packets, among which broadcasts may be, count
+// only where there is no other tunnel to be asked.
+func (m *Manager) othersAnswer(t *tunnel, now time.Time, came uint64) bool {
+	others := false
+	for _, other := range m.tunnels {
+		if other == t || other.pulse.answers < knownAnswers {
+			continue
+		}
+		if other.pulse.heardSince(t.pulse.first) {
+			return true
+		}
+		others = true
+		if !other.pulse.doubted() {
+			m.inquire(other, now, came)
+		}
+	}
+	return !others && came >= t.pulse.line+lineAlive
+}
+
+// peerNames tells people who a tunnel's peer is.
+func (t *tunnel) peerNames() string {
+	for _, p := range t.peers {
+		if p.endpoint.IsValid() {
+			return p.endpoint.String()
+		}
+	}
+	return "the other side"
+}
+
+// received counts the packets that have come by devices; one that is not there
+// counts for nothing.
+func received(devices []string) uint64 {
+	var sum uint64
+	for _, name := range devices {
+		link, err := netlink.LinkByName(name)
+		if err == nil && link.Attrs().Statistics != nil {
+			sum += link.Attrs().Statistics.RxPackets
+		}
+	}
+	return sum
+}
