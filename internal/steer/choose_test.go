@@ -3,6 +3,7 @@ package steer
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -14,33 +15,36 @@ func TestChoose(t *testing.T) {
 	two := []string{"home", "other"}
 	closed := Destination{Policy: config.PolicyTunnel, Fallback: config.FallbackBlock, Tunnels: two}
 	open := Destination{Policy: config.PolicyTunnel, Fallback: config.FallbackDirect, Tunnels: two}
+	choice := func(path string, state State, reason string) Choice {
+		return Choice{Path: path, State: state, Reason: reason}
+	}
 	tests := []struct {
 		name    string
 		dest    Destination
 		tunnels map[string]Tunnel
 		want    Choice
 	}{
-		{"policy block", Destination{Policy: config.PolicyBlock, Tunnels: two}, map[string]Tunnel{"home": up}, Choice{PathBlock, StateBlocked, "policy block"}},
-		{"policy direct", Destination{Policy: config.PolicyDirect, Tunnels: two}, map[string]Tunnel{"home": up}, Choice{PathDirect, StateOK, "policy direct"}},
-		{"policy auto", Destination{Policy: config.PolicyAuto, Tunnels: two}, map[string]Tunnel{"home": up}, Choice{PathDirect, StateOK, "policy auto: the direct path is preferred"}},
-		{"the preferred tunnel is up", closed, map[string]Tunnel{"home": up, "other": up}, Choice{"home", StateOK, ""}},
-		{"only the second is up", closed, map[string]Tunnel{"home": down, "other": up}, Choice{"other", StateDegraded, "preferred before it: home: the peer is silent"}},
-		{"up goes before maybe", closed, map[string]Tunnel{"home": maybe, "other": up}, Choice{"other", StateDegraded, "preferred before it: home: no handshake yet"}},
-		{"maybe goes before down", closed, map[string]Tunnel{"home": down, "other": maybe}, Choice{"other", StateDegraded, "no tunnel is up yet: home: the peer is silent; other: no handshake yet"}},
-		{"maybe, and direct would be allowed", open, map[string]Tunnel{"home": maybe, "other": down}, Choice{"home", StateDegraded, "no tunnel is up yet: home: no handshake yet; other: the peer is silent"}},
-		{"all down, fallback block", closed, map[string]Tunnel{"home": down, "other": down}, Choice{"home", StateDown, "fallback block: home: the peer is silent; other: the peer is silent"}},
-		{"all down, fallback direct", open, map[string]Tunnel{"home": down, "other": down}, Choice{PathDirect, StateDegraded, "fallback direct: home: the peer is silent; other: the peer is silent"}},
-		{"nothing known, fallback block", closed, nil, Choice{"home", StateDown, "fallback block: home: not up; other: not up"}},
-		{"nothing known, fallback direct", open, nil, Choice{PathDirect, StateDegraded, "fallback direct: home: not up; other: not up"}},
-		{"every tunnel disabled, fallback block", Destination{Policy: config.PolicyTunnel, Fallback: config.FallbackBlock}, nil, Choice{PathBlock, StateDown, "fallback block: no tunnel is set up"}},
-		{"every tunnel disabled, fallback direct", Destination{Policy: config.PolicyTunnel, Fallback: config.FallbackDirect}, nil, Choice{PathDirect, StateDegraded, "fallback direct: no tunnel is set up"}},
-		{"no tunnel in the settings, fallback block", Destination{Policy: config.PolicyTunnel, Fallback: config.FallbackBlock, Unset: true}, nil, Choice{PathDirect, StateDegraded, "no tunnel is set up: nothing is steered until there is one"}},
-		{"no tunnel in the settings, fallback direct", Destination{Policy: config.PolicyTunnel, Fallback: config.FallbackDirect, Unset: true}, nil, Choice{PathDirect, StateDegraded, "no tunnel is set up: nothing is steered until there is one"}},
-		{"no tunnel in the settings, policy block", Destination{Policy: config.PolicyBlock, Unset: true}, nil, Choice{PathBlock, StateBlocked, "policy block"}},
+		{"policy block", Destination{Policy: config.PolicyBlock, Tunnels: two}, map[string]Tunnel{"home": up}, choice(PathBlock, StateBlocked, "policy block")},
+		{"policy direct", Destination{Policy: config.PolicyDirect, Tunnels: two}, map[string]Tunnel{"home": up}, choice(PathDirect, StateOK, "policy direct")},
+		{"policy auto", Destination{Policy: config.PolicyAuto, Tunnels: two}, map[string]Tunnel{"home": up}, choice(PathDirect, StateOK, "policy auto: the direct path is preferred")},
+		{"the preferred tunnel is up", closed, map[string]Tunnel{"home": up, "other": up}, choice("home", StateOK, "")},
+		{"only the second is up", closed, map[string]Tunnel{"home": down, "other": up}, choice("other", StateDegraded, "preferred before it: home: the peer is silent")},
+		{"up goes before maybe", closed, map[string]Tunnel{"home": maybe, "other": up}, choice("other", StateDegraded, "preferred before it: home: no handshake yet")},
+		{"maybe goes before down", closed, map[string]Tunnel{"home": down, "other": maybe}, choice("other", StateDegraded, "no tunnel is up yet: home: the peer is silent; other: no handshake yet")},
+		{"maybe, and direct would be allowed", open, map[string]Tunnel{"home": maybe, "other": down}, choice("home", StateDegraded, "no tunnel is up yet: home: no handshake yet; other: the peer is silent")},
+		{"all down, fallback block", closed, map[string]Tunnel{"home": down, "other": down}, choice("home", StateDown, "fallback block: home: the peer is silent; other: the peer is silent")},
+		{"all down, fallback direct", open, map[string]Tunnel{"home": down, "other": down}, choice(PathDirect, StateDegraded, "fallback direct: home: the peer is silent; other: the peer is silent")},
+		{"nothing known, fallback block", closed, nil, choice("home", StateDown, "fallback block: home: not up; other: not up")},
+		{"nothing known, fallback direct", open, nil, choice(PathDirect, StateDegraded, "fallback direct: home: not up; other: not up")},
+		{"every tunnel disabled, fallback block", Destination{Policy: config.PolicyTunnel, Fallback: config.FallbackBlock}, nil, choice(PathBlock, StateDown, "fallback block: no tunnel is set up")},
+		{"every tunnel disabled, fallback direct", Destination{Policy: config.PolicyTunnel, Fallback: config.FallbackDirect}, nil, choice(PathDirect, StateDegraded, "fallback direct: no tunnel is set up")},
+		{"no tunnel in the settings, fallback block", Destination{Policy: config.PolicyTunnel, Fallback: config.FallbackBlock, Unset: true}, nil, choice(PathDirect, StateDegraded, "no tunnel is set up: nothing is steered until there is one")},
+		{"no tunnel in the settings, fallback direct", Destination{Policy: config.PolicyTunnel, Fallback: config.FallbackDirect, Unset: true}, nil, choice(PathDirect, StateDegraded, "no tunnel is set up: nothing is steered until there is one")},
+		{"no tunnel in the settings, policy block", Destination{Policy: config.PolicyBlock, Unset: true}, nil, choice(PathBlock, StateBlocked, "policy block")},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := Choose(&tt.dest, tt.tunnels)
+			got, _ := Choose(&tt.dest, tt.tunnels, Evidence{}, Memory{}, time.Unix(0, 0))
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("choice (-want +got):\n%s", diff)
 			}

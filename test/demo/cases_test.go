@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/routerd/routerd/internal/catalogue"
 	"github.com/routerd/routerd/internal/config"
@@ -93,7 +94,8 @@ func planned(plan *steer.Plan, name string) string {
 		return pathDirect
 	}
 	up := map[string]steer.Tunnel{tunnelName: {Up: true}}
-	return steer.Choose(&plan.Destinations[chain[0].Destination], up).Path
+	c, _ := steer.Choose(&plan.Destinations[chain[0].Destination], up, steer.Evidence{}, steer.Memory{}, time.Time{})
+	return c.Path
 }
 
 func TestCasesUseNamesOfTheLabWithTheirPorts(t *testing.T) {
