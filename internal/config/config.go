@@ -97,7 +97,7 @@ type Tunnel struct {
 	WireGuard WireGuard
 	Backend   Backend
 	Priority  int  // lower is preferred
-	Standby   bool // kept ready although another tunnel is in use
+	Standby   bool // brought up only when a destination needs it; type wireguard
 }
 
 // WireGuard holds the inline settings of a tunnel, as they stand in UCI, not

@@ -182,7 +182,6 @@ func TestParseNotesWhatIsNotYetActive(t *testing.T) {
 	_, got := told(t, text)
 	want := []string{
 		`note: line 18, section main, option metrics_listen, value "[::1]:9640": ` + later + `metrics are on the control socket only`,
-		`note: line 30, section inline, option standby, value "1": ` + later + `tunnels are all kept up alike`,
 		`note: line 56, section exchanges, option tunnel, value "home": is a tunnel that is disabled`,
 	}
 	if d := cmp.Diff(want, got); d != "" {

@@ -76,6 +76,9 @@ func TestParseTellsWhatIsWrongInTunnels(t *testing.T) {
 			`error: line 6, section home, option private_key, value "(hidden)": does not go with type interface: somebody else sets that device up; remove it, or write option type 'wireguard'`,
 			`error: line 7, section home, option backend, value "kernel": does not go with type interface: somebody else sets that device up; remove it, or write option type 'wireguard'`,
 		}},
+		{"standby interface", "config tunnel home\n\toption type interface\n\toption device awg0\n\toption standby 1\n", []string{
+			`error: line 5, section home, option standby, value "1": does not go with type interface: routerd cannot bring up a device that somebody else makes; remove it`,
+		}},
 		{"type", "config tunnel home\n\toption type wiregard\n\toption config /a\n", []string{`error: line 3, section home, option type, value "wiregard": is not allowed: it is one of wireguard, interface; did you mean "wireguard"?`}},
 		{"backend", "config tunnel home\n\toption config /a\n\toption backend fast\n", []string{`error: line 4, section home, option backend, value "fast": is not allowed: it is one of auto, kernel, userspace`}},
 		{"priority", "config tunnel home\n\toption config /a\n\toption priority -1\n", []string{`error: line 4, section home, option priority, value "-1": is not a number from 0 to 65535`}},

@@ -59,9 +59,6 @@ func (r *reader) tunnel(s *uci.Section) Tunnel {
 		intField("priority", &t.Priority, 0, 65535),
 		boolField("standby", &t.Standby),
 	})
-	if v, ok := got["standby"]; ok && t.Standby {
-		v.later("tunnels are all kept up alike")
-	}
 	if t.Type == TunnelInterface {
 		r.interfaceOptions(s, got)
 	} else {
@@ -75,6 +72,9 @@ func (r *reader) tunnel(s *uci.Section) Tunnel {
 func (r *reader) interfaceOptions(s *uci.Section, got given) {
 	if _, ok := got["device"]; !ok {
 		r.section(s, "a tunnel of type interface needs option device", "write: option device 'NAME' with a device or network that exists, such as awg0")
+	}
+	if v, ok := got["standby"]; ok && v.text != "0" {
+		v.fail("does not go with type interface: routerd cannot bring up a device that somebody else makes", "remove it")
 	}
 	for _, name := range append(inlineOptions(), "config", "backend") {
 		if v, ok := got[name]; ok {

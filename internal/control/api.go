@@ -83,6 +83,7 @@ type TunnelStatus struct {
 	Backend        string   `json:"backend"`
 	State          string   `json:"state"`
 	Reason         string   `json:"reason"`
+	Cause          string   `json:"cause"`            // the reason in a word, such as handshake_blocked; "" when up
 	LastHandshakeS *int64   `json:"last_handshake_s"` // seconds ago; null: never
 	RxBytes        uint64   `json:"rx_bytes"`
 	TxBytes        uint64   `json:"tx_bytes"`

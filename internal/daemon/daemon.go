@@ -102,6 +102,7 @@ type daemon struct {
 	packets    map[ebpf.Destination]uint64 // of each destination, as last counted
 	resolver   *dns.Resolver               // nil: routerd is disabled
 	server     *nameServer                 // nil: none runs
+	health     *health
 
 	reloads chan reloadRequest
 	learned chan ebpf.Event
@@ -118,9 +119,9 @@ type daemon struct {
 	down     map[string]bool
 	limits   *limiter
 
-	lastRoom, lastCatchUp, lastExpire time.Time
-	lost                              uint64        // events that were lost, of which catchUp knows
-	dropped                           atomic.Uint64 // events that the reader could not pass on
+	lastTurn, lastRoom, lastCatchUp, lastExpire time.Time
+	lost                                        uint64        // events that were lost, of which catchUp knows
+	dropped                                     atomic.Uint64 // events that the reader could not pass on
 
 	// planeMu is held by handlers while they use dp, and by the loop while it
 	// closes it. The loop alone writes what it guards, and reads it without.
@@ -142,7 +143,7 @@ func newDaemon(o Options) (*daemon, error) {
 		o: o, log: o.Log, net: n,
 		tunnels: tunnel.NewManager(o.Log, tunnel.ManagerOptions{StateDir: o.StateDir}),
 		events:  control.NewEventLog(time.Now), names: newNames(), sharers: newNames(), started: time.Now(),
-		bypasses: newBypasses(), neighbours: newNeighbours(), keeper: newKeeper(),
+		bypasses: newBypasses(), neighbours: newNeighbours(), keeper: newKeeper(), health: newHealth(),
 		reloads: make(chan reloadRequest), learned: make(chan ebpf.Event, learnedMax),
 		limits: newLimiter(time.Now),
 	}
@@ -203,8 +204,6 @@ func (d *daemon) begin(ctx context.Context, s *settings) error {
 
 // loop does one thing at a time until ctx ends.
 func (d *daemon) loop(ctx context.Context, served <-chan error) error {
-	tick := time.NewTicker(tickTime)
-	defer tick.Stop()
 	d.lastExpire = time.Now()
 	for {
 		select {
@@ -228,11 +227,20 @@ func (d *daemon) loop(ctx context.Context, served <-chan error) error {
 			d.tellVerdicts()
 		case <-d.lists.Changed():
 			d.warn("use changed lists", d.listsChanged(ctx))
-		case <-tick.C:
-			d.turn(ctx)
+		case <-d.health.timer.C:
+			d.look(ctx)
 		}
 		d.applyIfDirty(ctx)
 	}
+}
+
+// look does what is to be done several times a second, and turn once in one.
+func (d *daemon) look(ctx context.Context) {
+	if time.Since(d.lastTurn) >= tickTime {
+		d.lastTurn = time.Now()
+		d.turn(ctx)
+	}
+	d.watchPaths(ctx)
 }
 
 // turn does what is to be done every second, and the rest of it more rarely.

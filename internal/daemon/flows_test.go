@@ -67,7 +67,12 @@ func TestFlowsOfADeadPathEndAtOnce(t *testing.T) {
 	r.syn("5.5.5.2", 443)
 	r.run("ip link set tun0 up")
 	r.turn(d)
-	check("it came back", "other", "5.5.5.2", 1, 0)
+	check("it came back, and may go again", "second", "5.5.5.2", 1, 0)
+	expect(t, !d.health.again.IsZero(), "nothing says when the choice is to be made again")
+	d.health.memories = nil // as if that were an hour ago
+	d.soil(pathsOnly)
+	r.turn(d)
+	check("it came back for good", "other", "5.5.5.2", 1, 0)
 
 	r.run("ip link set tun1 down")
 	r.turn(d)

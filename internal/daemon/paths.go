@@ -9,23 +9,11 @@ import (
 	"github.com/routerd/routerd/ebpf"
 	"github.com/routerd/routerd/internal/control"
 	"github.com/routerd/routerd/internal/owned"
+	"github.com/routerd/routerd/internal/reach"
 	"github.com/routerd/routerd/internal/steer"
 	"github.com/routerd/routerd/internal/tunnel"
 	"github.com/routerd/routerd/netcfg"
 )
-
-// choose picks every destination's path for the tunnels' present state.
-func (d *daemon) choose(p *steer.Plan) map[string]steer.Choice {
-	tunnels := map[string]steer.Tunnel{}
-	for _, t := range d.view.tunnels {
-		tunnels[t.Name] = steer.Tunnel{Up: t.Health == tunnel.Up, Maybe: t.Health == tunnel.Connecting, Reason: t.Reason}
-	}
-	out := make(map[string]steer.Choice, len(p.Destinations))
-	for i := range p.Destinations {
-		out[p.Destinations[i].Name] = steer.Choose(&p.Destinations[i], tunnels)
-	}
-	return out
-}
 
 // moved takes note of the choices that are in force now, tells of those that
 // changed, and ends the flows that are on a dead path, whether another takes its
@@ -33,13 +21,17 @@ func (d *daemon) choose(p *steer.Plan) map[string]steer.Choice {
 func (d *daemon) moved(ctx context.Context, now map[string]steer.Choice) {
 	before := d.view.choices
 	d.set(func(v *view) { v.choices = now })
-	left, died := d.tellMoves(before, now), d.died()
-	if len(left) == 0 && len(died) == 0 {
+	left, died, stranded := d.tellMoves(before, now), d.died(), d.stranded(before, now)
+	if len(left) == 0 && len(died) == 0 && len(stranded) == 0 {
 		return
 	}
 	d.endFlows(ctx, func(f ebpf.Flow) bool {
+		if died[f.Path] {
+			return true
+		}
 		index, moved := left[f.Destination]
-		return moved && f.Path == index || died[f.Path]
+		from, fails := stranded[f.Destination]
+		return moved && f.Path == index || fails && f.Path == from && f.Waiting >= reach.PassiveStall
 	})
 }
 

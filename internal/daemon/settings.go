@@ -215,7 +215,7 @@ func tunnelSpecs(c *config.Config) ([]tunnel.Spec, error) {
 		}
 		spec := tunnel.Spec{
 			Name: t.Name, Type: t.Type, Device: owned.Device(t.Name), Backend: t.Backend,
-			Settings: set, Mark: c.Main.MarkMask.Mark(owned.PathDirect),
+			Settings: set, Mark: c.Main.MarkMask.Mark(owned.PathDirect), Standby: t.Standby,
 		}
 		if t.Type == config.TunnelInterface {
 			spec.Device = t.Device

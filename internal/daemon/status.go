@@ -185,7 +185,7 @@ func (v *view) kernelProblems() []string {
 	}
 	out = append(out, v.problems...)
 	for _, t := range v.tunnels {
-		if t.Health != tunnel.Up {
+		if t.Health != tunnel.Up && t.Cause != tunnel.CauseStandby {
 			out = append(out, "tunnel "+t.Name+" is "+string(t.Health)+": "+t.Reason)
 		}
 	}
@@ -255,7 +255,7 @@ func measureUse(dp *ebpf.DataPlane, v *view) (use, error) {
 
 func tunnelStatus(t tunnel.State) control.TunnelStatus {
 	out := control.TunnelStatus{
-		Name: t.Name, Device: t.Device, Backend: string(t.Backend), State: string(t.Health), Reason: t.Reason,
+		Name: t.Name, Device: t.Device, Backend: string(t.Backend), State: string(t.Health), Reason: t.Reason, Cause: string(t.Cause),
 		RxBytes: t.RxBytes, TxBytes: t.TxBytes,
 	}
 	if !t.LastHandshake.IsZero() {

@@ -12,7 +12,7 @@ import (
 // These bound what WireGuard's own timers decide: a peer has 15 s to answer.
 const (
 	peerLost = 45 * time.Second
-	peerBack = 45 * time.Second
+	peerBack = 90 * time.Second // and a tunnel is gone back to once it is steady
 )
 
 // cut has the provider drop a tunnel's packets in both directions.
@@ -81,6 +81,7 @@ func TestDeadPeer(t *testing.T) {
 
 	w.mend()
 	w.becomes(peerBack, "open", "home", "ok")
+	w.becomes(peerBack, "second", "home", "ok")
 	w.goes(lab.Client, overHome, known, second, open, "n01700.fresh.binance.com")
 	other.unbroken() // its path still works: it stays there
 	w.noLeak(known, second)
