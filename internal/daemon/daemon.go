@@ -148,6 +148,7 @@ func newDaemon(o Options) (*daemon, error) {
 		limits: newLimiter(time.Now),
 	}
 	d.lists, d.runner = d.newLists(), d.newRunner()
+	d.health.early = func(destination, reason string) { d.runner.Early(reason, destination) }
 	return d, nil
 }
 

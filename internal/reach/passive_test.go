@@ -33,6 +33,7 @@ func noAnswer(f *reach.PassiveFlow) {
 		Age: 2 * time.Second, Heard: -1, Waiting: 2 * time.Second, Again: 1,
 	}
 }
+
 func resetAfterHello(f *reach.PassiveFlow) { f.Answered, f.Reset, f.Age = false, true, 5*time.Second }
 func idle(f *reach.PassiveFlow)            { f.Heard = time.Minute }
 func datagrams(f *reach.PassiveFlow)       { f.TCP = false }
@@ -44,6 +45,7 @@ func again(n int) func(*reach.PassiveFlow) { return func(f *reach.PassiveFlow) {
 func waiting(d time.Duration) func(*reach.PassiveFlow) {
 	return func(f *reach.PassiveFlow) { f.Waiting = d }
 }
+
 func aged(d time.Duration) func(*reach.PassiveFlow) { return func(f *reach.PassiveFlow) { f.Age = d } }
 func gaveUp(f *reach.PassiveFlow)                   { f.Said = 5 * time.Second }
 func of(service string) func(*reach.PassiveFlow) {

@@ -308,11 +308,16 @@ func (h *history) soundPath(c Choice) {
 	}
 	best := candidates(&h.d, h.tunnels, &h.e)
 	present := best[indexOf(best, c.Path)]
+	h.soundTold(c, present.grade == works && c.Path == best[0].path && !h.e.Offline)
 	stuck := present.grade < works && present.grade != instead && c.Again.IsZero()
 	if better := best[bestOf(best)]; stuck && better.grade == works {
 		h.Fatalf("stays on %s, though %s works, without an end", c.Path, better.path)
 	}
-	fine := c.Path == best[0].path && present.grade == works && !h.e.Offline
+}
+
+// soundTold looks whether a choice is told as what it is.
+func (h *history) soundTold(c Choice, fine bool) {
+	h.Helper()
 	if (c.State == StateOK) != fine || !fine && c.Reason == "" {
 		h.Fatalf("is told as %+v", c)
 	}
