@@ -1,9 +1,8 @@
 package reach_test
 
 import (
+	"flag"
 	"fmt"
-	"os"
-	"strconv"
 	"testing"
 	"time"
 
@@ -26,15 +25,9 @@ func hosts() []check {
 	}
 }
 
-// rounds is how often each of hosts is checked on each bad line.
-func rounds(t *testing.T) int {
-	t.Helper()
-	n, err := strconv.Atoi(os.Getenv("ROUTERD_LOSS_ROUNDS"))
-	if err != nil {
-		return 2
-	}
-	return n
-}
+// rounds is how often each of hosts is checked on each bad line; 125 make 1,000
+// checks of a line and take an hour.
+var rounds = flag.Int("rounds", 2, "rounds of checks on each bad line")
 
 // TestBadLinesAreNotTakenForInterference: on a line that loses or delays packets
 // in both directions, no round of checks, let alone three of them, finds
@@ -62,7 +55,7 @@ func TestBadLinesAreNotTakenForInterference(t *testing.T) {
 			}()
 			count := map[reach.Verdict]int{}
 			findings := map[string]int{}
-			for _, r := range w.obey(t, order{Checks: hosts(), Rounds: rounds(t)}) {
+			for _, r := range w.obey(t, order{Checks: hosts(), Rounds: *rounds}) {
 				count[r.Verdict]++
 				if r.Verdict != reach.Reachable {
 					findings[fmt.Sprint(r.Target, ": ", r.Verdict, ": ", r.Sentence)]++

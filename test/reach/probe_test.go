@@ -99,7 +99,7 @@ func obey(resolver *dns.Resolver, o order, out *json.Encoder) {
 	for _, c := range o.Checks {
 		specs = append(specs, reach.Spec{Destination: "test", Target: targets(c.Target)[0], Large: c.Large})
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 	defer cancel()
 	states, err := runner.CheckNow(ctx, specs, nil)
 	if err != nil {
