@@ -305,6 +305,25 @@ type nopConn struct{ net.Conn }
 
 func (nopConn) SetReadDeadline(time.Time) error { return nil }
 
+func TestNeutralNameIsTriedAgainWhereNothingComes(t *testing.T) {
+	n, hellos := newInternet(), 0
+	n.set(pathDirect, "192.0.2.1:443", func(c net.Conn) {
+		switch hellos++; hellos {
+		case 1, 2: // the target's own name
+			_, _ = c.Read(make([]byte, 5))
+		case 3:
+			silent(c)
+		default:
+			_, _ = io.ReadFull(c, make([]byte, 100))
+			go silent(c)
+			_, _ = c.Write([]byte{21, 3, 3, 0, 2, 2, 40}) // an alert
+		}
+	}, nil)
+	if r := Judge(observe(t, n, "tls://192.0.2.1", Depth{}), nil); r.Outcome != TLSReset || !r.Named || hellos != 4 {
+		t.Errorf("%d hellos: %+v", hellos, r)
+	}
+}
+
 func TestNeutralNameTellsNamesFromAddresses(t *testing.T) {
 	for name, c := range map[string]struct {
 		serve func(net.Conn)

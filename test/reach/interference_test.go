@@ -132,7 +132,7 @@ func byProtocol(okx, braiins []string) []trouble {
 		bad("a session that is frozen", pool, reach.StratumTimeout, "no answer to mining.subscribe", lab.Interference{Kind: interfere.Freeze, Names: braiins, Bytes: 100}),
 		{"a forged name whose true address is reset", []lab.Interference{{Kind: interfere.DNSForge, Names: okx}, {Kind: interfere.TLSReset, Names: okx}}, exchange, reach.Interfered, reach.TLSReset, reach.OutcomeOK, "by name", false},
 		{"a certificate and a frozen transfer", []lab.Interference{{Kind: interfere.TLSCert, Names: okx}, {Kind: interfere.Freeze, Names: okx}}, exchange, reach.Interfered, reach.TLSBadCertificate, reach.OutcomeOK, "answers in its name", false},
-		{"lost packets and a reset", []lab.Interference{{Kind: interfere.Loss, Percent: 5}, {Kind: interfere.TLSReset, Names: okx}}, exchange, reach.Interfered, reach.TLSReset, reach.OutcomeOK, "by name", false},
+		{"lost packets and a reset", []lab.Interference{{Kind: interfere.Loss, Percent: 5}, {Kind: interfere.TLSReset, Names: okx}}, exchange, reach.Interfered, reach.TLSReset, reach.OutcomeOK, "by name", true},
 		{"delayed and down", []lab.Interference{{Kind: interfere.Delayed, Delay: 50 * time.Millisecond}, {Kind: interfere.ServiceDown, Names: okx}}, exchange, reach.ServiceDown, reach.TCPRefused, reach.TCPRefused, "is down", false},
 		{"interfered with and refused", []lab.Interference{{Kind: interfere.TLSReset, Names: okx}, {Kind: interfere.ServiceStatus, Names: okx, Status: 451}}, exchange, reach.Interfered, reach.TLSReset, reach.ServiceRefused, "by name", false},
 		{"reset and down", []lab.Interference{{Kind: interfere.TLSReset, Names: okx}, {Kind: interfere.ServiceDown, Names: okx}}, exchange, reach.ServiceDown, reach.TCPRefused, reach.TCPRefused, "is down", false},
