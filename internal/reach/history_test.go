@@ -29,8 +29,8 @@ func TestHistoryOfADay(t *testing.T) {
 	if diff := cmp.Diff(Slot{Start: now, OK: 3, Failed: 1, Outcome: TCPTimeout, RTT: mean.Truncate(100 * time.Microsecond)}, got[0].Slots[142], within(10*time.Millisecond)); diff != "" {
 		t.Error(diff)
 	}
-	if got[0].Rate() != 0.75 || got[0].RTT() != got[0].Slots[142].RTT {
-		t.Errorf("rate %f, %s", got[0].Rate(), got[0].RTT())
+	if diff := cmp.Diff([]any{0.75, got[0].Slots[142].RTT}, []any{got[0].Rate(), got[0].RTT()}); diff != "" {
+		t.Error(diff)
 	}
 	if diff := cmp.Diff(Slot{Start: start, Failed: 1, Outcome: TLSReset}, got[1].Slots[136]); diff != "" || got[1].Rate()+got[1].RTT().Seconds() != 0 {
 		t.Error(diff)
