@@ -52,14 +52,15 @@ func (d *differ) answer(msg refMessage, client netip.Addr, shared bool) (refEven
 	rule := d.rules[client].find(msg.question)
 	ev := refEvent{name: textName(append(slices.Clone(msg.question.name), 0))}
 	switch {
-	case msg.header.truncated, rule == nil && !shared:
+	case rule == nil && (msg.header.truncated || !shared):
 		return refEvent{}, false
 	case rule == nil && !msg.sound:
 		return refEvent{}, false
 	case rule == nil:
 		d.share(&ev, msg.found)
-	case msg.sound:
+	case msg.sound, msg.header.truncated && msg.partial:
 		d.learn(&ev, rule, msg.found, client)
+	case msg.header.truncated:
 	case slices.Contains([]uint16{1, 28, 64, 65, 255}, msg.question.kind):
 		ev.kind, ev.withheld = EventUnparsed, rule.slot.Closed
 	}

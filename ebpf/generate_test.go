@@ -169,6 +169,9 @@ func (g *generator) records() int {
 }
 
 func (g *generator) flags(d *draft) {
+	if g.one(15) {
+		d.b[2] |= 2 // TC
+	}
 	if g.one(20) {
 		d.b[2] ^= 1 << g.IntN(8)
 	}

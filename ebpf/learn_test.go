@@ -204,6 +204,23 @@ func TestLearnsAddressesOfListedNames(t *testing.T) {
 	})
 }
 
+// Small clients use what a truncated answer has, rather than ask again.
+func TestLearnsWhatTruncatedAnswersHave(t *testing.T) {
+	one := []string{"198.51.100.7"}
+	cut := func(m *dns.Msg) { m.Truncated = true }
+	two := with(reply("closed.example", dns.TypeA, "closed.example. 60 IN A 198.51.100.7", "closed.example. 60 IN A 198.51.100.8"), cut)
+	runLearn(t, []learnCase{
+		{name: "whole records", frame: carry(two), addrs: []string{"198.51.100.7", "198.51.100.8"}},
+		{name: "cut within a record", frame: carry(two[:len(two)-3]), addrs: one},
+		{name: "fewer records than it counts", frame: carry(patched(with(reply("closed.example", dns.TypeA,
+			"closed.example. 60 IN A 198.51.100.7"), cut), atAncount, 0, 200)), addrs: one},
+		{name: "cut within a hint", frame: carry(patched(with(reply("closed.example", dns.TypeHTTPS,
+			"closed.example. 60 IN HTTPS 1 . ipv4hint=198.51.100.7"), cut), 12+16+4+2+10+3+3, 99))},
+		{name: "no record", frame: carry(with(reply("closed.example", dns.TypeA), cut))},
+		{name: "unlisted", frame: carry(with(reply("www.example", dns.TypeA, "www.example. 60 IN A 198.51.100.7"), cut))},
+	})
+}
+
 func manyLabels(n int) []byte {
 	var b []byte
 	for range n {

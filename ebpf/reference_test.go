@@ -132,6 +132,7 @@ type refMessage struct {
 	header   refHeader
 	found    []refAddr
 	sound    bool // to its end, within what is promised
+	partial  bool // it is not, but found are addresses of whole records
 	steps    [2]int
 }
 
@@ -148,7 +149,10 @@ func refReadAnswer(m []byte) (refMessage, bool) {
 	}
 	out := refMessage{question: q, header: h}
 	w := refWalk{m: m, at: q.end, service: q.kind == 64 || q.kind == 65}
-	out.sound = len(m) <= refMessageMax && w.records(h)
+	if len(m) <= refMessageMax {
+		out.sound = w.records(h)
+		out.partial = !out.sound && !w.inHints
+	}
 	out.found, out.steps = w.found, w.steps
 	return out, true
 }
@@ -160,6 +164,7 @@ type refWalk struct {
 	service  bool // the question is for SVCB or HTTPS
 	found    []refAddr
 	services []refRecord
+	inHints  bool   // the addresses of services are being taken
 	steps    [2]int // over names and records, over the records of services
 }
 
@@ -176,9 +181,10 @@ func (w *refWalk) records(h refHeader) bool {
 	if w.service {
 		n = h.end
 	}
-	if n > refRecordsMax {
+	if n > refRecordsMax && !h.truncated {
 		return false
 	}
+	n = min(n, refRecordsMax)
 	for i := range n {
 		r, ok := w.record()
 		if !ok {
@@ -188,6 +194,7 @@ func (w *refWalk) records(h refHeader) bool {
 			return false
 		}
 	}
+	w.inHints = true
 	// The last one first, as the programs take them.
 	for i := len(w.services) - 1; i >= 0; i-- {
 		if !w.hints(w.services[i]) {

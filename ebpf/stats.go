@@ -14,7 +14,7 @@ type Stats struct {
 	Matched    uint64 // of a listed name
 	Learned    uint64 // addresses put in or refreshed
 	Refused    uint64 // addresses in exempt ranges
-	Truncated  uint64 // answers with TC set
+	Truncated  uint64 // answers of listed names with TC set
 	Unparsed   uint64 // answers of listed names that could not be read whole
 	Full       uint64 // answers whose addresses found no room
 	Withheld   uint64 // answers dropped for one of the last two

@@ -254,7 +254,7 @@ enum rd_stat {
 	RD_STAT_MATCHED,      /* of a listed name */
 	RD_STAT_LEARNED,      /* addresses put into the map or refreshed */
 	RD_STAT_REFUSED,      /* addresses of exempt ranges */
-	RD_STAT_TRUNCATED,    /* answers with TC */
+	RD_STAT_TRUNCATED,    /* of those, with TC */
 	RD_STAT_UNPARSED,     /* answers of a listed name that could not be read whole */
 	RD_STAT_FULL,	      /* answers whose addresses found no room */
 	RD_STAT_WITHHELD,     /* answers dropped because of one of the last two */

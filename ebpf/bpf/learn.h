@@ -66,11 +66,17 @@ static __always_inline int asks_addresses(const struct scratch *s)
 	return t == TYPE_A || t == TYPE_AAAA || t == TYPE_HTTPS || t == TYPE_SVCB || t == TYPE_ANY;
 }
 
+/* Whether the answer says that it is not whole. Most clients ask again over TCP;
+ * small ones (lwIP, musl before 1.2.4) take the addresses that are there, so that
+ * these are learned as far as they can be read. It is never withheld for what
+ * cannot. */
+static __always_inline int truncated(const struct scratch *s) { return s->msg[2] & 2; }
+
 static __always_inline int withhold(struct __sk_buff *skb, struct scratch *s, __u8 kind)
 {
 	int shot;
 
-	if (!asks_addresses(s) || !s->a.target)
+	if (!asks_addresses(s) || !s->a.target || (truncated(s) && kind == RD_EV_UNPARSED))
 		return pass(skb, s);
 	shot = !!(matched_slot(s) & RD_SLOT_CLOSED);
 	stat_add(kind == RD_EV_FULL ? RD_STAT_FULL : RD_STAT_UNPARSED, 1);
@@ -168,6 +174,8 @@ static __always_inline void records_begin(struct scratch *s)
 		s->a.records = s->a.answers;
 		s->a.from = ~0U;
 	}
+	if (truncated(s) && s->a.records > RD_RECORDS_MAX)
+		s->a.records = RD_RECORDS_MAX;
 	forget();
 }
 
@@ -201,10 +209,10 @@ static __always_inline int learn_match(struct __sk_buff *skb)
 		return pass(skb, s);
 	if (s->a.target)
 		stat_add(RD_STAT_MATCHED, 1);
-	/* The client asks again over TCP. */
-	if (s->msg[2] & 2) {
-		stat_add(RD_STAT_TRUNCATED, !!s->a.target);
-		return pass(skb, s);
+	if (truncated(s)) {
+		if (!s->a.target)
+			return pass(skb, s);
+		stat_add(RD_STAT_TRUNCATED, 1);
 	}
 	records_begin(s);
 	if (s->a.whole && s->a.records <= RD_RECORDS_MAX)
@@ -257,6 +265,10 @@ static __always_inline int learn_records(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	walk = dns_records(s);
 	forget();
+	if (walk == WALK_BAD && truncated(s)) {
+		walk = WALK_DONE; /* with the records that are whole */
+		s->a.nsvcb = 0;
+	}
 	if (walk == WALK_MORE) {
 		bpf_tail_call(skb, &stages, STAGE_RECORDS);
 	} else if (walk == WALK_DONE && s->a.nsvcb) {
