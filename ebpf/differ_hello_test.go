@@ -19,7 +19,7 @@ type hellos struct {
 	real [][]byte
 }
 
-func newHellos(t *testing.T, seed uint64, w *world) *hellos {
+func newHellos(t testing.TB, seed uint64, w *world) *hellos {
 	t.Helper()
 	h := &hellos{generator: newGenerator(seed, w.tables)}
 	for _, host := range []string{listedHost, "only.example", longHost(), "www.example", "192.0.2.44", "API.Open.Example"} {

@@ -33,7 +33,7 @@ func differSeeds(t *testing.T) []uint64 {
 // differ runs one program of a world over many packets.
 type differ struct {
 	*world
-	t      *testing.T
+	t      testing.TB
 	prog   *ebpf.Program
 	events *Events
 	rules  map[netip.Addr]refRules // by client
@@ -63,7 +63,7 @@ type differPacket struct {
 	gso   int
 }
 
-func newDiffer(t *testing.T, w *world, program string) *differ {
+func newDiffer(t testing.TB, w *world, program string) *differ {
 	t.Helper()
 	d := &differ{world: w, t: t, events: openEvents(t, w.DataPlane), rules: map[netip.Addr]refRules{}, kinds: map[string]int{}}
 	var err error

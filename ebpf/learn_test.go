@@ -83,7 +83,7 @@ func sorted(list []string) []string {
 }
 
 // forgetAll empties the maps of what was learned.
-func (d *DataPlane) forgetAll(t *testing.T) {
+func (d *DataPlane) forgetAll(t testing.TB) {
 	t.Helper()
 	for _, list := range []func() ([]Known, error){d.Addresses, d.Grants} {
 		all, err := list()
@@ -104,7 +104,7 @@ func (d *DataPlane) forgetAll(t *testing.T) {
 }
 
 // pending reads the events that are there.
-func pending(t *testing.T, e *Events) []Event {
+func pending(t testing.TB, e *Events) []Event {
 	t.Helper()
 	var out []Event
 	e.r.SetDeadline(time.Now().Add(-time.Second))
@@ -124,7 +124,7 @@ func pending(t *testing.T, e *Events) []Event {
 	}
 }
 
-func openEvents(t *testing.T, d *DataPlane) *Events {
+func openEvents(t testing.TB, d *DataPlane) *Events {
 	t.Helper()
 	e, err := d.Events()
 	if err != nil {

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"math"
 	"regexp"
 	"strconv"
 	"strings"
@@ -63,5 +64,5 @@ func parseDNSPerf(text string) (answered, error) {
 	if out[2] == 0 {
 		return answered{}, fmt.Errorf("dnsperf got no answer:\n%s", text)
 	}
-	return answered{rate: out[0], latency: out[1] * 1e6, queries: out[2]}, nil
+	return answered{rate: out[0], latency: math.Round(out[1] * 1e6), queries: out[2]}, nil
 }

@@ -107,9 +107,9 @@ const ticksPerSecond = 100
 
 // parseSpent reads utime and stime of proc_pid_stat(5).
 func parseSpent(stat string) (float64, error) {
-	_, behind, ok := strings.Cut(stat, ") ")
-	fields := strings.Fields(behind)
-	if !ok || len(fields) < 13 {
+	// The name, in brackets, may hold brackets and spaces.
+	fields := strings.Fields(stat[strings.LastIndex(stat, ")")+1:])
+	if len(fields) < 13 {
 		return 0, fmt.Errorf("read processor time: %q is not what /proc/PID/stat holds", stat)
 	}
 	var ticks uint64

@@ -1,0 +1,123 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+const dnsperfText = `Statistics:
+
+  Queries sent:         11223
+  Queries completed:    11222 (99.99%)
+  Queries lost:         1 (0.01%)
+
+  Response codes:       NOERROR 11222 (100.00%)
+  Average packet size:  request 35, response 51
+  Run time (s):         1.000137
+  Queries per second:   11220.462797
+
+  Average Latency (s):  0.000123 (min 0.000030, max 0.022384)
+`
+
+func TestReadsWhatDNSPerfPrints(t *testing.T) {
+	got, err := parseDNSPerf(dnsperfText)
+	if err != nil || got != (answered{rate: 11220.462797, latency: 123, queries: 11222}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for what, text := range map[string]string{
+		"failures": strings.Replace(dnsperfText, "NOERROR 11222 (100.00%)", "NOERROR 11000 (98.02%), SERVFAIL 222 (1.98%)", 1),
+		"refused":  strings.Replace(dnsperfText, "NOERROR", "REFUSED", 1),
+		"nothing":  strings.Replace(dnsperfText, "11222 (99", "0 (99", 1),
+		"no rate":  strings.Replace(dnsperfText, "per second", "a second", 1),
+		"empty":    "",
+	} {
+		if got, err := parseDNSPerf(text); err == nil {
+			t.Errorf("%s: %+v", what, got)
+		}
+	}
+}
+
+func TestReadsProcessorTime(t *testing.T) {
+	const stat = "77 (a (b) c) S 1 77 77 0 -1 4194560 10 0 0 0 250 150 0 0 20 0 6 0 4711 1 1"
+	if got, err := parseSpent(stat); err != nil || got != 4 {
+		t.Errorf("%v, %v; want 4 s", got, err)
+	}
+	for _, bad := range []string{"", "77 (x) S 1", strings.Replace(stat, "250", "x", 1)} {
+		if _, err := parseSpent(bad); err == nil {
+			t.Errorf("%q was read", bad)
+		}
+	}
+}
+
+func TestTurnsBeginWithTheOtherEachRound(t *testing.T) {
+	r := &run{Options: Options{Rounds: 3, Progress: &bytes.Buffer{}}}
+	var got []string
+	one := func(name string) func(context.Context) error {
+		return func(context.Context) error { got = append(got, name); return nil }
+	}
+	err := r.turns(t.Context(), "x", [2]func(context.Context) error{one("a"), one("b")})
+	if want := []string{"a", "b", "b", "a", "a", "b"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v, %v; want %v", got, err, want)
+	}
+	failed := errors.New("failed")
+	fail := func(context.Context) error { return failed }
+	if err := r.turns(t.Context(), "x", [2]func(context.Context) error{fail, fail}); !errors.Is(err, failed) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestTablesTellTheSpreadAndTheTarget(t *testing.T) {
+	rows := []Row{
+		{What: "rate", Base: "dnsmasq", Ours: "ours", Unit: "/s", More: true, Target: 0.8, Theirs: []float64{100, 200, 100}, Got: []float64{90, 100, 85}},
+		{What: "latency", Base: "none", Ours: "ours", Unit: "µs", Target: 1.02, Theirs: []float64{100, 100}, Got: []float64{110, 100}},
+		{What: "no target", Base: "none", Ours: "ours", Unit: "µs", Theirs: []float64{4}, Got: []float64{2}},
+	}
+	var out strings.Builder
+	if err := Print(&out, rows); err != nil {
+		t.Fatal(err)
+	}
+	want := `| what | compared with | its value | routerd's | unit | ratio (least–greatest) | meant |
+|---|---|---|---|---|---|---|
+| rate, ours | dnsmasq | 100 | 90 | /s | 0.850 (0.500–0.900) | ≥ 0.80, met |
+| latency, ours | none | 100 | 105 | µs | 1.050 (1.000–1.100) | ≤ 1.02, **not met** |
+| no target, ours | none | 4 | 2 | µs | 0.500 (0.500–0.500) | – |
+`
+	if got := out.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestMeasuresDNS runs the whole measurement, as short as it can be: what it
+// finds is not judged.
+func TestMeasuresDNS(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Fatal("needs root: makes network namespaces and loads BPF programs")
+	}
+	program := filepath.Join(t.TempDir(), "routerd")
+	if out, err := exec.Command("go", "build", "-o", program, "../../cmd/routerd").CombinedOutput(); err != nil {
+		t.Fatalf("build routerd: %v\n%s", err, out)
+	}
+	rows, err := Run(t.Context(), "dns", Options{Program: program, Rounds: 1, Each: time.Second, Progress: t.Output()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rows {
+		if len(r.Theirs) != 1 || len(r.Got) != 1 || r.Theirs[0] <= 0 || r.Got[0] <= 0 {
+			t.Errorf("%+v: want one value above zero of each", r)
+		}
+	}
+	if len(rows) != 7 {
+		t.Errorf("%d rows, want 7", len(rows))
+	}
+	if _, err := Run(t.Context(), "nothing", Options{}); err == nil {
+		t.Error("a measurement that is not there was taken")
+	}
+}
