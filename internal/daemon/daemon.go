@@ -100,8 +100,9 @@ type daemon struct {
 	keeper     *keeper
 	runner     *reach.Runner
 	packets    map[ebpf.Destination]uint64 // of each destination, as last counted
-	resolver   *dns.Resolver               // nil: routerd is disabled
-	server     *nameServer                 // nil: none runs
+	failures   *failures
+	resolver   *dns.Resolver // nil: routerd is disabled
+	server     *nameServer   // nil: none runs
 	health     *health
 
 	reloads chan reloadRequest
@@ -119,9 +120,9 @@ type daemon struct {
 	down     map[string]bool
 	limits   *limiter
 
-	lastTurn, lastRoom, lastCatchUp, lastExpire time.Time
-	lost                                        uint64        // events that were lost, of which catchUp knows
-	dropped                                     atomic.Uint64 // events that the reader could not pass on
+	lastTurn, lastRoom, lastCatchUp, lastExpire, lastEvidence time.Time
+	lost                                                      uint64        // events that were lost, of which catchUp knows
+	dropped                                                   atomic.Uint64 // events that the reader could not pass on
 
 	// planeMu is held by handlers while they use dp, and by the loop while it
 	// closes it. The loop alone writes what it guards, and reads it without.
@@ -143,7 +144,7 @@ func newDaemon(o Options) (*daemon, error) {
 		o: o, log: o.Log, net: n,
 		tunnels: tunnel.NewManager(o.Log, tunnel.ManagerOptions{StateDir: o.StateDir}),
 		events:  control.NewEventLog(time.Now), names: newNames(), sharers: newNames(), started: time.Now(),
-		bypasses: newBypasses(), neighbours: newNeighbours(), keeper: newKeeper(), health: newHealth(),
+		bypasses: newBypasses(), neighbours: newNeighbours(), keeper: newKeeper(), failures: newFailures(), health: newHealth(),
 		reloads: make(chan reloadRequest), learned: make(chan ebpf.Event, learnedMax),
 		limits: newLimiter(time.Now),
 	}
@@ -226,6 +227,8 @@ func (d *daemon) loop(ctx context.Context, served <-chan error) error {
 			d.restartResolver(err)
 		case <-d.runner.Changed():
 			d.tellVerdicts()
+			d.lastEvidence = time.Time{}
+			d.useChecks()
 		case <-d.lists.Changed():
 			d.warn("use changed lists", d.listsChanged(ctx))
 		case <-d.health.timer.C:
@@ -248,6 +251,7 @@ func (d *daemon) look(ctx context.Context) {
 func (d *daemon) turn(ctx context.Context) {
 	d.refreshTunnels(ctx)
 	d.catchUp(ctx)
+	d.useChecks()
 	if time.Since(d.lastExpire) > expireTime {
 		d.lastExpire = time.Now()
 		d.expire(ctx)

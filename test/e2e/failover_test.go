@@ -16,6 +16,7 @@ const soon = 10 * time.Second
 
 const failover = observing + homeTunnel + otherTunnel + `
 config destination 'exchanges'
+	option check_direct '0'
 	list category 'exchange'
 	list category 'pool'
 `
@@ -126,6 +127,7 @@ func TestStandbyTunnelSleepsUntilNeeded(t *testing.T) {
 	w := newWorld(t, l)
 	w.configure(observing + homeTunnel + otherTunnel + "\toption standby '1'\n" + `
 config destination 'exchanges'
+	option check_direct '0'
 	list category 'exchange'
 `)
 	w.start()
@@ -176,6 +178,7 @@ func TestAutoGoesRoundInterferenceAndBack(t *testing.T) {
 	t.Parallel()
 	w := raise(t, ownLab(t, lab.Options{}), observing+homeTunnel+`
 config destination 'exchanges'
+	option check_direct '0'
 	list category 'exchange'
 	option policy 'auto'
 `)

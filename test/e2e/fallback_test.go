@@ -41,14 +41,17 @@ func (w *world) becomes(limit time.Duration, name, path, state string) {
 
 const fallbacks = observing + homeTunnel + otherTunnel + `
 config destination 'blocked'
+	option check_direct '0'
 	list service 'binance'
 	list tunnel 'home'
 config destination 'second'
+	option check_direct '0'
 	list service 'okx'
 	list service 'braiins-pool'
 	list tunnel 'home'
 	list tunnel 'other'
 config destination 'open'
+	option check_direct '0'
 	list service 'kraken'
 	list tunnel 'home'
 	option fallback 'direct'

@@ -283,12 +283,15 @@ config tunnel 'other'
 	option config '/etc/routerd/other.conf'
 	option priority '20'
 `
+	// What the provider counts are clients' packets: no checks over the WAN.
 	exchanges = `
 config destination 'exchanges'
+	option check_direct '0'
 	list category 'exchange'
 `
 	pools = `
 config destination 'pools'
+	option check_direct '0'
 	list category 'pool'
 `
 	usualSettings = mainSection + homeTunnel + otherTunnel + exchanges + pools
