@@ -21,6 +21,9 @@ const (
 	// troubleTime how long connections are looked at one by one after they moved.
 	countEvery  = 500 * time.Millisecond
 	troubleTime = 3 * time.Second
+	// carriedEvery is how often it is looked which standby tunnels clients'
+	// connections still use.
+	carriedEvery = 30 * time.Second
 	// restTime is the time between two looks while nothing is steered.
 	restTime = time.Second
 )
@@ -43,6 +46,8 @@ type health struct {
 	// countedAt is when counted was read; trouble until when connections are
 	// looked at.
 	countedAt, trouble time.Time
+	carried            map[owned.PathIndex]uint64 // packets of clients, when last counted
+	carriedAt          time.Time
 }
 
 // shown is a finding that counts for a while.
@@ -128,11 +133,37 @@ func (d *daemon) watchPaths(ctx context.Context) {
 		d.refreshTunnels(ctx)
 	}
 	now := time.Now()
+	d.needUsed(now)
 	d.judgeTraffic(now, w.Heard)
 	if !h.again.IsZero() && !now.Before(h.again) {
 		d.soil(pathsOnly)
 	}
 	h.timer.Reset(w.Again)
+}
+
+// needUsed keeps standby tunnels awake that clients' connections use, though their
+// destinations have left them. Checks count for nothing here.
+func (d *daemon) needUsed(now time.Time) {
+	h := d.health
+	if now.Sub(h.carriedAt) < carriedEvery {
+		return
+	}
+	h.carriedAt = now
+	counts, err := d.dp.Counts()
+	if err != nil {
+		d.warn("read counters", err)
+		return
+	}
+	sums := map[owned.PathIndex]uint64{}
+	for k, c := range counts {
+		sums[k.Path] += c.Packets
+	}
+	used := map[string]bool{}
+	for name, path := range d.view.paths {
+		used[name] = sums[path] != h.carried[path] && h.carried != nil
+	}
+	h.carried = sums
+	d.tunnels.Need(used)
 }
 
 // judgeTraffic looks at clients' connections, if counters say that some are in

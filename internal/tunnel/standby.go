@@ -7,9 +7,8 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// lingerTime is how long a standby tunnel stays after it was needed last, and
-// something came through it: what needed it may again in a moment, and the
-// connections that it has go on to their end.
+// lingerTime is how long a standby tunnel stays after it was needed last: what
+// needed it may again in a moment.
 const lingerTime = 5 * time.Minute
 
 // Need says which standby tunnels are needed now, by name. It is to be called
@@ -40,7 +39,7 @@ func (m *Manager) asleep(ctx context.Context, t *tunnel, now time.Time) (bool, e
 	if t.neededAt.IsZero() && link != nil {
 		t.neededAt = now
 	}
-	if !t.neededAt.IsZero() && (now.Sub(t.neededAt) < lingerTime || t.pulse.heardSince(now.Add(-lingerTime))) {
+	if !t.neededAt.IsZero() && now.Sub(t.neededAt) < lingerTime {
 		return false, nil
 	}
 	return true, m.sleep(ctx, t, link)

@@ -19,6 +19,7 @@ config destination 'exchanges'
 	option check_direct '0'
 	list category 'exchange'
 	list category 'pool'
+	option check_direct '0'
 `
 
 // exitPrefix is where the tunnel home ends.
@@ -129,6 +130,7 @@ func TestStandbyTunnelSleepsUntilNeeded(t *testing.T) {
 config destination 'exchanges'
 	option check_direct '0'
 	list category 'exchange'
+	option check_direct '0'
 `)
 	w.start()
 	w.becomes(usual, "exchanges", "home", "ok")
