@@ -294,6 +294,8 @@ type bpfScratch struct {
 		Full     uint32
 		Refused  uint32
 		NoRoom   uint32
+		News     uint32
+		Mix      uint32
 		Now      uint32
 		Looking  uint32
 		Verified uint32
@@ -359,6 +361,7 @@ const (
 	bpfMapNetworks          = "networks"
 	bpfMapNumbers           = "numbers"
 	bpfMapQueries           = "queries"
+	bpfMapRecent            = "recent"
 	bpfMapResolver          = "resolver"
 	bpfMapRules             = "rules"
 	bpfMapScratch           = "scratch"
@@ -470,6 +473,7 @@ type bpfMapSpecs struct {
 	Networks       *ebpf.MapSpec `ebpf:"networks"`
 	Numbers        *ebpf.MapSpec `ebpf:"numbers"`
 	Queries        *ebpf.MapSpec `ebpf:"queries"`
+	Recent         *ebpf.MapSpec `ebpf:"recent"`
 	Resolver       *ebpf.MapSpec `ebpf:"resolver"`
 	Rules          *ebpf.MapSpec `ebpf:"rules"`
 	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
@@ -523,6 +527,7 @@ type bpfMaps struct {
 	Networks       *ebpf.Map `ebpf:"networks"`
 	Numbers        *ebpf.Map `ebpf:"numbers"`
 	Queries        *ebpf.Map `ebpf:"queries"`
+	Recent         *ebpf.Map `ebpf:"recent"`
 	Resolver       *ebpf.Map `ebpf:"resolver"`
 	Rules          *ebpf.Map `ebpf:"rules"`
 	Scratch        *ebpf.Map `ebpf:"scratch"`
@@ -552,6 +557,7 @@ func (m *bpfMaps) Close() error {
 		m.Networks,
 		m.Numbers,
 		m.Queries,
+		m.Recent,
 		m.Resolver,
 		m.Rules,
 		m.Scratch,

@@ -100,6 +100,7 @@ func (d *differ) clear() {
 
 // send gives a packet to the program.
 func (d *differ) send(p differPacket, in, out int) (verdict, []byte) {
+	d.forgetTold(d.t) // each is told, also what says nothing new
 	data := p.frame.build()
 	o := ebpf.RunOptions{
 		Data: data, DataOut: d.out,

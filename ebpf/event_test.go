@@ -92,6 +92,7 @@ func TestEventsThatFindNoRoomAreCounted(t *testing.T) {
 	w := newWorld(t)
 	f := carry(many("closed.example", 64)).build()
 	for range 80 {
+		w.forgetTold(t)
 		w.run(t, bpfProgRouterdLearn, f, via{out: w.lan})
 	}
 	s, err := w.Stats()

@@ -97,6 +97,7 @@ func TestKernelMatchesNamesAsTheReferenceDoes(t *testing.T) {
 		for range 100 {
 			name := randomName(r)
 			rule, full := reference(rules, name)
+			w.forgetTold(t)
 			w.run(t, bpfProgRouterdLearn, carry(plain(mixedCase(name), "198.51.100.1")).build(), via{out: w.lan})
 			got := pending(t, events)
 			if rule == "" && len(got) == 0 {

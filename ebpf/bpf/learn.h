@@ -14,6 +14,7 @@
 #include "dns.h"
 #include "packet.h"
 
+#define RECENT_TICKS_SHIFT 3 /* 8 ticks, about as many seconds */
 #define MESSAGE_STEPS 16 /* datagrams that are passed over in one go */
 
 static __always_inline void tell(struct __sk_buff *skb, struct scratch *s, __u8 kind, __u8 withheld)
@@ -316,6 +317,24 @@ static __always_inline void known_fill(struct scratch *s)
 	k->origin = s->a.verified ? RD_ORIGIN_RESOLVER : RD_ORIGIN_DNS;
 }
 
+/* Puts the address in s->key into the grants of the client; 0 where there is no
+ * room. */
+static __always_inline int learn_grant(struct scratch *s)
+{
+	struct rd_known *grant = bpf_map_lookup_elem(&grants, &s->key.addr);
+
+	if (grant && grant->rule == s->known.rule && grant->target == s->known.target &&
+	    grant->flags == s->known.flags) {
+		grant->seen = s->a.now;
+		grant->used = s->a.now;
+		grant->expires = s->known.expires;
+		grant->origin = s->known.origin;
+		return 1;
+	}
+	s->a.news = 1;
+	return !bpf_map_update_elem(&grants, &s->key.addr, &s->known, BPF_ANY);
+}
+
 /* Puts the address in s->key into the maps for the client; 0 where there is no
  * room. The grant comes first: an address without it would be nobody's. */
 static __always_inline int learn_address(struct scratch *s, __u32 ttl)
@@ -325,13 +344,16 @@ static __always_inline int learn_address(struct scratch *s, __u32 ttl)
 
 	s->known.expires = expires;
 	s->known.flags &= ~RD_K_GLOBAL;
-	if (bpf_map_update_elem(&grants, &s->key.addr, &s->known, BPF_ANY))
+	if (!learn_grant(s))
 		return 0;
+	forget();
 	if (s->a.verified)
 		s->known.flags |= RD_K_GLOBAL;
 	known = bpf_map_lookup_elem(&addresses, &s->key.addr);
-	if (!known)
+	if (!known) {
+		s->a.news = 1;
 		return !bpf_map_update_elem(&addresses, &s->key.addr, &s->known, BPF_ANY);
+	}
 	known->seen = s->a.now;
 	known->used = s->a.now;
 	if (known->expires < expires)
@@ -354,6 +376,8 @@ static __always_inline void learn_found(struct scratch *s)
 	s->a.now = now_ticks();
 	s->a.no_room = 0;
 	s->a.refused = 0;
+	s->a.news = 0;
+	s->a.mix = 0;
 	s->key.bits = 128;
 	s->key.client = s->c.client;
 	known_fill(s);
@@ -376,12 +400,33 @@ static __always_inline void learn_found(struct scratch *s)
 		n = s->event.addresses;
 		addr_copy(&s->event.addr[n & (RD_RECORDS_MAX - 1)], &s->key.addr);
 		s->event.addresses = n + 1;
+		s->a.mix += ((const __u32 *)&s->key.addr)[1] * 31 + ((const __u32 *)&s->key.addr)[3];
 		if (!n || ttl < s->event.ttl)
 			s->event.ttl = ttl;
 	}
 	forget();
 	stat_add(RD_STAT_LEARNED, s->event.addresses);
 	stat_add(RD_STAT_REFUSED, s->a.refused);
+}
+
+/* Whether the same name, client and addresses were told within the last ticks: a
+ * cache answers a busy client thousands of times a second, and the daemon learns
+ * nothing from that. */
+static __always_inline int told_lately(struct scratch *s)
+{
+	__u64 h = s->a.hash, *last;
+	__u32 slot;
+
+	h = (h ^ s->key.client) * 0x100000001b3ULL;
+	h = (h ^ s->a.mix) * 0x100000001b3ULL;
+	h = (h ^ (s->a.now >> RECENT_TICKS_SHIFT)) * 0x100000001b3ULL;
+	h |= 1; /* 0 is nothing */
+	slot = h >> (64 - RECENT_BITS);
+	last = bpf_map_lookup_elem(&recent, &slot);
+	if (!last || *last == h)
+		return !!last;
+	*last = h;
+	return 0;
 }
 
 /* Last stage: make the addresses known. */
@@ -396,7 +441,8 @@ static __always_inline int learn_addresses(struct __sk_buff *skb)
 	learn_found(s);
 	if (s->a.no_room)
 		return withhold(skb, s, RD_EV_FULL);
-	if (s->event.addresses)
+	forget();
+	if (s->event.addresses && (!told_lately(s) || s->a.news))
 		tell(skb, s, RD_EV_LEARNED, 0);
 	return pass(skb, s);
 }

@@ -157,6 +157,17 @@ struct {
 	__type(value, __u32);
 } doh SEC(".maps");
 
+/* What was told of answers a moment ago, by the high bits of its hash. One that is
+ * lost to another is told twice. */
+#define RECENT_BITS 10
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << RECENT_BITS);
+	__type(key, __u32);
+	__type(value, __u64);
+} recent SEC(".maps");
+
 /* When it was told last. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

@@ -77,6 +77,8 @@ struct answer {
 	__u32 state, end, param_end, ttl, size; /* the walk of an SVCB record */
 	__u32 nsvcb, nfound;
 	__u32 target, full, refused, no_room;
+	__u32 news; /* something became known that was not, or otherwise */
+	__u32 mix;  /* of the addresses that are known now */
 	__u32 now;
 	__u32 looking;	/* enum looking */
 	__u32 verified; /* it came from the resolver */
