@@ -29,14 +29,7 @@ keeps routerd from working.`,
 	cmd.Flags().StringVar(&a.files.bpf, "bpf-dir", a.files.bpf, "`DIR` of pinned maps and links")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = a.action(func(ctx context.Context, _ []string) error {
-		findings := doctor.Run(ctx, doctor.Options{
-			ConfigFile: a.files.config,
-			TunnelDir:  a.files.tunnelDir,
-			BPFDir:     a.files.bpf,
-			Socket:     a.files.socket,
-			Root:       "/",
-			Now:        a.now,
-		})
+		findings := doctor.Run(ctx, a.doctorOptions())
 		return a.printFindings(findings, *asJSON)
 	})
 	return cmd

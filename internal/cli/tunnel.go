@@ -27,13 +27,18 @@ const maxQuick = 64<<10 + 1
 func (a *app) tunnelCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tunnel",
-		Short: "Import and list tunnels",
+		Short: "Import, make, list, test, rank and remove tunnels",
 		Example: `  routerd tunnel import home ./home.conf
   routerd tunnel list`,
 		Args: cobra.ArbitraryArgs,
 		RunE: a.unknown,
 	}
-	cmd.AddCommand(a.tunnelImportCommand(), a.tunnelListCommand())
+	cmd.AddCommand(
+		a.tunnelImportCommand(), a.tunnelCreateCommand(), a.tunnelListCommand(), a.tunnelTestCommand(),
+		a.tunnelAttachCommand(), a.tunnelChangeCommand("enable", "Switch a tunnel on, and apply that"),
+		a.tunnelChangeCommand("disable", "Switch a tunnel off, and apply that"),
+		a.tunnelChangeCommand("prefer", "Rank a tunnel before all others, and apply that"), a.tunnelRemoveCommand(),
+	)
 	return cmd
 }
 
@@ -134,33 +139,42 @@ func (a *app) readInput(file string) ([]byte, error) {
 	return quick, nil
 }
 
-// importTunnel writes the file and then the section: a section never names a
-// file that is not there.
+// importTunnel is storeTunnel, told.
 func (a *app) importTunnel(name string, quick []byte, replace bool) error {
-	path, err := filepath.Abs(filepath.Join(a.files.tunnelDir, name+".conf"))
-	if err != nil {
-		return fmt.Errorf("name the wg-quick file: %w", err)
-	}
-	exists, err := a.tunnelExists(name)
+	path, existed, err := a.storeTunnel(name, quick, replace)
 	switch {
 	case err != nil:
 		return err
-	case exists && !replace:
-		return fmt.Errorf("%w (%s); take another one, or --replace to use this file for it", config.ErrTunnelExists, name)
-	}
-	if err := writeSecret(path, quick, replace); err != nil {
-		return err
-	}
-	if err := config.AddTunnel(a.files.config, name, path, replace); err != nil {
-		if !exists {
-			_ = os.Remove(path)
-		}
-		return err
-	}
-	if exists {
+	case existed:
 		return a.print(fmt.Sprintf("tunnel %s uses the new %s", name, path))
 	}
 	return a.print(fmt.Sprintf("tunnel %s added (%s)", name, path))
+}
+
+// storeTunnel writes the file and then the section: a section never names a
+// file that is not there.
+func (a *app) storeTunnel(name string, quick []byte, replace bool) (path string, existed bool, err error) {
+	path, err = filepath.Abs(filepath.Join(a.files.tunnelDir, name+".conf"))
+	if err != nil {
+		return "", false, fmt.Errorf("name the wg-quick file: %w", err)
+	}
+	existed, err = a.tunnelExists(name)
+	switch {
+	case err != nil:
+		return "", false, err
+	case existed && !replace:
+		return "", false, fmt.Errorf("%w (%s); take another one, or --replace to use this file for it", config.ErrTunnelExists, name)
+	}
+	if err := writeSecret(path, quick, replace); err != nil {
+		return "", false, err
+	}
+	if err := config.AddTunnel(a.files.config, name, path, replace); err != nil {
+		if !existed {
+			_ = os.Remove(path)
+		}
+		return "", false, err
+	}
+	return path, existed, nil
 }
 
 // tunnelExists looks for a tunnel in the settings.
