@@ -27,7 +27,7 @@ function sentence(s) {
 }
 
 function names(destinations, text) {
-	return destinations.map(text || (d => d.label || d.name)).join(', ') || _('no destination is set up');
+	return destinations.map(text || (d => d.label || d.name)).join('; ') || _('no destination is set up');
 }
 
 /* The button that mends a finding, where a page of ours can. */
@@ -70,8 +70,7 @@ function tunnels(s) {
 			t.rtt_ms == null ? '–' : Math.round(t.rtt_ms) + ' ' + _('ms', 'milliseconds'),
 			show.bytes(t.rx_bytes),
 			show.bytes(t.tx_bytes)
-		]), _('There is no tunnel yet.')),
-		s.tunnels.length ? '' : show.go(_('Add a tunnel'), 'tunnels', 'action')
+		]), _('There is no tunnel yet.'))
 	]);
 }
 

@@ -98,7 +98,7 @@ return view.extend({
 				(live && live.endpoint) || t.endpoints.join(' ') || '–',
 				t.public_key ? E('div', { 'class': 'rd-reason' }, [ _('public key of this router'), ': ', E('code', {}, [ t.public_key ]) ]) : ''
 			],
-			live ? [ '↓ ' + show.bytes(live.rx_bytes), E('br'), '↑ ' + show.bytes(live.tx_bytes) ] : '–',
+			live ? [ E('div', { 'class': 'rd-count' }, [ '↓ ' + show.bytes(live.rx_bytes) ]), E('div', { 'class': 'rd-count' }, [ '↑ ' + show.bytes(live.tx_bytes) ]) ] : '–',
 			E('div', { 'class': 'rd-actions' }, [
 				t.enabled ? show.button(_('Test'), 'neutral', ui.createHandlerFn(this, 'test', t.name)) : '',
 				show.button(t.enabled ? _('Switch off') : _('Switch on'), 'neutral', ui.createHandlerFn(this, 'change', t.name, t.enabled ? 'disable' : 'enable')),

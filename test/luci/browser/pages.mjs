@@ -1,0 +1,33 @@
+// Every page in light, dark and narrow: pages.mjs BASE OUT PREFIX
+import { Browser, check } from './harness.mjs';
+
+const [ base, out, prefix ] = process.argv.slice(2);
+const looks = {
+	light: { colorScheme: 'light' },
+	dark: { colorScheme: 'dark' },
+	narrow: { colorScheme: 'light', viewport: { width: 360, height: 740 } },
+};
+
+for (const look in looks) {
+	const b = new Browser(base, out);
+	const page = await b.open(looks[look]);
+
+	try {
+		for (const name of [ 'overview', 'destinations', 'tunnels', 'diagnostics' ]) {
+			await b.go(name);
+			if (name == 'overview' || name == 'tunnels')
+				await page.waitForSelector('#view table, #view .alert-message');
+			if (look == 'light') {
+				await b.accessible(name, '#view');
+				if (name == 'tunnels' || name == 'diagnostics')
+					await b.keyboard(name, '#view');
+			}
+			await b.fits(prefix + name + ' ' + look);
+			await b.shot(prefix + name + '-' + look);
+		}
+		await b.close();
+	} catch (e) {
+		await b.fail(e, prefix + look);
+	}
+}
+console.log(JSON.stringify({ ok: true }));

@@ -1,0 +1,47 @@
+'use strict';
+/* Stands in for LuCI's cbi.js: the globals that pages use. Texts are looked up by
+ * themselves; LuCI looks up their hash. */
+
+function _(text, context) {
+	const key = (context != null ? context + '\x01' : '') + text;
+
+	return (window.TEXTS && window.TEXTS[key]) || text;
+}
+
+/* E(name, attributes, children) makes an element. */
+function E(name, attributes, children) {
+	if (Array.isArray(name)) {
+		const fragment = document.createDocumentFragment();
+
+		append(fragment, name);
+
+		return fragment;
+	}
+
+	const node = document.createElement(name);
+
+	if (attributes != null && (typeof attributes != 'object' || attributes instanceof Node || Array.isArray(attributes))) {
+		children = attributes;
+		attributes = {};
+	}
+	for (const key in attributes) {
+		if (typeof attributes[key] == 'function')
+			node.addEventListener(key, attributes[key]);
+		else if (attributes[key] != null)
+			node.setAttribute(key, attributes[key]);
+	}
+	append(node, children);
+
+	return node;
+}
+
+function append(node, child) {
+	if (child == null)
+		return;
+	if (Array.isArray(child))
+		child.forEach(c => append(node, c));
+	else if (child instanceof Node)
+		node.appendChild(child);
+	else
+		node.appendChild(document.createTextNode(String(child)));
+}
