@@ -37,6 +37,9 @@ func LMO(c Catalogue) ([]byte, error) {
 		texts.WriteString(text)
 		texts.Write(make([]byte, -len(text)&3))
 	}
+	if c.PluralForms != "" {
+		add(0, 0, c.PluralForms)
+	}
 	seen := map[uint32]string{}
 	for _, m := range c.Messages {
 		if err := plain(m); err != nil {
@@ -54,9 +57,6 @@ func LMO(c Catalogue) ([]byte, error) {
 			seen[hash] = key
 			add(hash, uint32(len(m.Strings)), text)
 		}
-	}
-	if c.PluralForms != "" {
-		add(0, 0, c.PluralForms)
 	}
 	slices.SortFunc(index, func(a, b entry) int { return cmp.Compare(a.key, b.key) })
 	out := bytes.Clone(texts.Bytes())

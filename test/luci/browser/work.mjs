@@ -65,7 +65,7 @@ async function tunnels() {
 	await row.getByRole('button', { name: 'Prefer' }).click();
 	await page.waitForFunction(() => document.querySelector('.rd-table strong').textContent == 'mine');
 	await row.getByRole('button', { name: 'Switch off' }).click();
-	await row.getByText('off', { exact: true }).waitFor();
+	await row.locator('.rd-badge', { hasText: 'off' }).waitFor();
 	await row.getByRole('button', { name: 'Remove' }).click();
 	await page.locator('.modal').getByRole('button', { name: 'Remove' }).click();
 	await row.waitFor({ state: 'detached' });

@@ -157,7 +157,7 @@ return view.extend({
 		this.draw(page, found);
 		poll.add(() => this.look().then(f => this.draw(page, f)), INTERVAL);
 
-		return E('div', {}, [ show.style(), E('h2', {}, [ 'routerd' ]), page ]);
+		return E('div', {}, [ show.style(), E('h2', {}, [ _('Overview') ]), page ]);
 	},
 
 	draw: function(page, found) {
