@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"os"
 	"regexp"
 	"runtime/debug"
@@ -120,11 +119,6 @@ func settingsText(path string) (string, error) {
 					return "", err
 				}
 			}
-			if o.Name == "url" && !o.List {
-				if err := f.Set(s.Ref, o.Name, plainURL(o.Values[0])); err != nil {
-					return "", err
-				}
-			}
 		}
 	}
 	return string(bytes.TrimSpace(f.Bytes())), nil
@@ -132,26 +126,20 @@ func settingsText(path string) (string, error) {
 
 const removed = "(removed)"
 
-// plainURL drops the parts of an address that may let somebody in.
-func plainURL(s string) string {
-	u, err := url.Parse(s)
-	if err != nil {
-		return removed
-	}
-	if u.User != nil {
-		u.User = url.User(removed)
-	}
-	if u.RawQuery != "" {
-		u.RawQuery = removed
-	}
-	return u.String()
-}
-
 // keyText is what a WireGuard key looks like: 32 octets in base64 or hexadecimal.
 var keyText = regexp.MustCompile(`[A-Za-z0-9+/]{43}=|\b[0-9a-fA-F]{64}\b`)
+
+// urlUser and urlQuery are the parts of addresses that may let somebody in,
+// wherever a text repeats one.
+var (
+	urlUser  = regexp.MustCompile(`://[^/\s"']*@`)
+	urlQuery = regexp.MustCompile(`(://[^\s"'?]*\?)[^\s"']*`)
+)
 
 // withoutSecrets is the last net: no text of a key's form leaves, a public one
 // neither.
 func withoutSecrets(text string) string {
-	return keyText.ReplaceAllString(text, removed)
+	text = keyText.ReplaceAllString(text, removed)
+	text = urlUser.ReplaceAllString(text, "://"+removed+"@")
+	return urlQuery.ReplaceAllString(text, "${1}"+removed)
 }

@@ -64,21 +64,22 @@ const Value = baseclass.extend({
 	},
 	formvalue: function(id) { const n = this.nodes[id], w = dom.findClassInstance(n); return w && w.node == n ? w.getValue() : n.value; },
 	active: function(id) { return !this.deps.length || this.deps.some(d => this.section.valueOf(id, d[0]) == d[1]); },
+	/* What is wrong with one value; null: nothing. */
+	wrong: function(id, one) {
+		const typed = this.datatype ? ofType(this.datatype, String(one)) : true, own = this.validate ? this.validate(id, one) : true;
+
+		if (typed !== true)
+			return _('Expecting: %s').replace('%s', typed);
+
+		return own === true ? null : String(own);
+	},
 	problem: function(id) {
 		const v = this.formvalue(id), all = Array.isArray(v) ? v : [ v ];
 
 		if (v == null || v === '' || (Array.isArray(v) && !v.length))
 			return this.rmempty === false && !this.optional ? _('Expecting: non-empty value') : null;
-		for (const one of all) {
-			const typed = this.datatype ? ofType(this.datatype, String(one)) : true, own = this.validate ? this.validate(id, one) : true;
 
-			if (typed !== true)
-				return _('Expecting: %s').replace('%s', typed);
-			if (own !== true)
-				return String(own);
-		}
-
-		return null;
+		return all.map(one => this.wrong(id, one)).filter(x => x)[0] || null;
 	},
 	check: function(id) {
 		const why = this.active(id) ? this.problem(id) : null, box = this.nodes[id].parentNode && this.nodes[id].parentNode.querySelector('.cbi-value-error');
@@ -132,9 +133,14 @@ const DynamicList = Value.extend({
 			list ? E('datalist', { 'id': list }, this.keylist.map((k, i) => E('option', { 'value': k }, [ this.vallist[i] ]))) : '',
 			E('button', { 'type': 'button', 'class': 'btn cbi-button cbi-button-add', 'aria-label': this.title + ': +', 'click': () => take() }, [ '+' ]) ]);
 		const add = v => items.appendChild(E('li', { 'data-value': v }, [ v + ' ', E('button', { 'type': 'button', 'class': 'btn', 'aria-label': '× ' + v, 'click': ev => { ev.currentTarget.parentNode.remove(); node.dispatchEvent(new Event('change')); } }, [ '×' ]) ]));
+		/* What is wrong is not added. */
 		const take = () => {
-			if (input.value.trim())
-				add(input.value.trim());
+			const v = input.value.trim();
+
+			if (v && this.wrong(id, v))
+				return input.focus();
+			if (v)
+				add(v);
 			input.value = '';
 			node.dispatchEvent(new Event('change'));
 		};
