@@ -36,6 +36,13 @@ TEST_PACKAGES=(
   /etc/ssl/certs/ca-certificates.crt:ca-certificates
 )
 
+# shellcheck disable=SC2034
+PACKAGE_PACKAGES=(busybox:busybox-static msgfmt:gettext xgettext:gettext signify-openbsd:signify-openbsd)
+# shellcheck disable=SC2034
+BROWSER_PACKAGES=(
+  chromium:chromium node:nodejs npm:npm /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf:fonts-dejavu-core
+)
+
 # say prints one line of progress, named after the script.
 say() { printf '%s: %s\n' "${0##*/}" "$*"; }
 
@@ -194,4 +201,15 @@ script_files() {
     source_files -size -100k |
       xargs -0 -r grep -lZ -m1 -E '^(#!/bin/sh|#!/usr/bin/env bash|# shellcheck shell=)' -- || true
   )
+}
+
+# browser_modules installs what drives the browser, by test/luci/browser, into
+# build/browser.
+browser_modules() {
+  local dir=$root/build/browser
+  cmp --silent "$root/test/luci/browser/package.json" "$dir/package.json" && [[ -d $dir/node_modules ]] && return
+  mkdir -p "$dir"
+  say "installing the browser's driver"
+  cp "$root/test/luci/browser/package.json" "$dir/"
+  (cd "$dir" && npm install --no-audit --no-fund --no-package-lock --silent) || die "npm could not install playwright-core"
 }

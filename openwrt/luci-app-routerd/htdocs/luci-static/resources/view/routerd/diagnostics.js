@@ -108,7 +108,7 @@ return view.extend({
 			return names.reduce((before, name) => before.then(() => {
 				dom.content(progress, [
 					E('progress', { 'max': names.length, 'value': done, 'aria-label': _('Progress') }), ' ',
-					_('Checking %s …').replace('%s', name), ' ', done + '/' + names.length
+					_('Checking %s ...').replace('%s', name), ' ', done + '/' + names.length
 				]);
 
 				return api.check([ name ]).then(r => {
@@ -151,7 +151,7 @@ return view.extend({
 
 	/* A pane that is kept current while it is looked at. */
 	livePane: function(name, title, get) {
-		const content = E('div', { 'class': 'rd-output' }, [ E('em', {}, [ _('Loading …') ]) ]);
+		const content = E('div', { 'class': 'rd-output' }, [ E('em', {}, [ _('Loading ...') ]) ]);
 		const node = pane(name, title, [ content ]);
 		const refresh = () => get().then(c => show.refresh(content, c), err => show.refresh(content, show.failure(err)));
 
@@ -181,7 +181,7 @@ return view.extend({
 	},
 
 	doctorPane: function() {
-		const result = E('div', { 'class': 'rd-output' }, [ E('em', {}, [ _('Loading …') ]) ]);
+		const result = E('div', { 'class': 'rd-output' }, [ E('em', {}, [ _('Loading ...') ]) ]);
 		const run = () => api.doctor().then(r => dom.content(result, show.table([ _('What'), _('Finding'), _('To do') ],
 			r.findings.map(f => [ [ show.badge(f.level), ' ', f.topic ], f.text, f.mend || '–' ]))), err => dom.content(result, show.failure(err)));
 		const node = pane('doctor', _('Doctor'), [

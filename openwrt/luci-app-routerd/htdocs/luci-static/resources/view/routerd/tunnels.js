@@ -12,10 +12,10 @@ const TEST_TIME = 20;     /* seconds that a test waits for the other end */
 const LONGEST = 64 << 10; /* octets of a wg-quick file */
 
 function nameOption(s) {
-	const o = s.option(form.Value, 'name', _('Name'), _('1 to 12 of a–z, 0–9 and _; the device is called rd-NAME.'));
+	const o = s.option(form.Value, 'name', _('Name'), _('1 to 12 of a-z, 0-9 and _; the device is called rd-NAME.'));
 
 	o.rmempty = false;
-	o.validate = (id, value) => /^[a-z0-9_]{1,12}$/.test(value) || _('1 to 12 of a–z, 0–9 and _ are allowed');
+	o.validate = (id, value) => /^[a-z0-9_]{1,12}$/.test(value) || _('1 to 12 of a-z, 0-9 and _ are allowed');
 
 	return o;
 }
@@ -137,7 +137,7 @@ return view.extend({
 	/* Looks until the tunnel is up or the time is over, and says what it saw. */
 	test: function(name) {
 		const end = Date.now() + TEST_TIME * 1000;
-		const text = E('p', { 'class': 'spinning', 'aria-live': 'polite' }, [ _('Waiting for the other end …') ]);
+		const text = E('p', { 'class': 'spinning', 'aria-live': 'polite' }, [ _('Waiting for the other end ...') ]);
 		const close = E('div', { 'class': 'right' }, [ show.button(_('Close'), '', ui.hideModal) ]);
 
 		ui.showModal(_('Test of tunnel %s').replace('%s', name), [ text, close ]);
