@@ -22,6 +22,12 @@ type (
 	catalogueRequest struct {
 		Words []string `json:"words"`
 	}
+	checkRequest struct {
+		What []string `json:"what"` // destinations, names or URLs
+	}
+	historyRequest struct {
+		Destination string `json:"destination"` // "": all
+	}
 )
 
 // rpcReading are the methods that change nothing; LuCI's read ACL names exactly
@@ -35,6 +41,9 @@ func (a *app) rpcReading() []rpcMethod {
 		method("doctor", a.rpcDoctor),
 		method("catalogue", rpcCatalogue),
 		method("lists", a.rpcLists),
+		method("checks", a.rpcChecks),
+		method("check", a.rpcCheck),
+		method("history", a.rpcHistory),
 		method("validate", a.rpcValidate),
 		method("tunnel_list", a.rpcTunnels),
 		method("report", a.rpcReport),

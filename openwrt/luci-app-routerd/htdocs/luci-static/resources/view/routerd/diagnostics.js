@@ -7,6 +7,7 @@
 'require routerd.show as show';
 
 const INTERVAL = 3; /* seconds */
+const BATCH = 4;    /* targets that are checked in one call, which has 25 seconds */
 
 function pane(name, title, content) {
 	return E('div', { 'data-tab': name, 'data-tab-title': title }, content);
@@ -18,11 +19,15 @@ function field(id, label, attributes) {
 	return [ E('label', { 'for': id }, [ label, input ]), input ];
 }
 
+function table(rows) {
+	return show.table([ _('Target'), _('Verdict'), _('Path'), _('Outcome'), _('Round trip') ], rows, _('Nothing to check.'));
+}
+
 /* One target: what each path made of it. */
 function checked(c) {
 	return c.paths.map(p => [
-		[ E('strong', {}, [ c.destination ]), E('div', { 'class': 'rd-reason' }, [ c.target ]) ],
-		show.badge(c.verdict || 'unknown'),
+		[ E('strong', {}, [ c.target ]), E('div', { 'class': 'rd-reason' }, [ c.destination ]) ],
+		[ show.badge(c.verdict || 'unknown'), c.reason ? E('div', { 'class': 'rd-reason' }, [ c.reason ]) : '' ],
 		show.path(p.path),
 		[ show.badge(p.outcome), p.layer ? ' (' + p.layer + ')' : '', p.detail ? E('div', { 'class': 'rd-reason' }, [ p.detail ]) : '' ],
 		p.rtt_ms == null ? '–' : Math.round(p.rtt_ms) + ' ' + _('ms', 'milliseconds')
@@ -74,7 +79,7 @@ return view.extend({
 
 	render: function(found) {
 		const status = found[0], panes = E('div', {}, [
-			this.checkPane(status),
+			this.checkPane(),
 			this.whyPane(found[1]),
 			this.livePane('flows', _('Connections'), () => api.flows().then(r => this.flows(r))),
 			this.livePane('events', _('Events'), () => api.events(0).then(r => this.events(r))),
@@ -92,33 +97,40 @@ return view.extend({
 		]);
 	},
 
-	/* Runs the checks one destination after the other, so that each result shows
-	 * as soon as it is there. */
-	checkPane: function(status) {
-		const destinations = status instanceof Error ? [] : status.destinations.map(d => d.name);
+	/* What is to be checked: what was typed, or every target that there is. */
+	targets: function(typed) {
+		return typed ? Promise.resolve([ typed ]) : api.checks().then(r => r.checks.map(c => c.target).filter((t, i, all) => all.indexOf(t) == i));
+	},
+
+	/* Runs the checks a few targets at a time, so that results show as soon as
+	 * they are there. */
+	checkPane: function() {
 		const what = field('rd-check', _('Name, address of a page, or empty for everything'), { 'placeholder': 'api.example.org' });
 		const progress = E('div', { 'aria-live': 'polite' }), result = E('div', { 'class': 'rd-output' });
 
-		const run = () => {
-			const names = what[1].value.trim() ? [ what[1].value.trim() ] : destinations, rows = [];
-			let done = 0;
+		const run = () => this.targets(what[1].value.trim()).then(all => {
+			const rows = [];
+			const tell = (n, next) => dom.content(progress, [
+				E('progress', { 'max': all.length || 1, 'value': n, 'aria-label': _('Progress') }), ' ',
+				next ? _('Checking %s ...').replace('%s', next) : _('Done: %s.').replace('%s', n + '/' + all.length)
+			]);
+			const step = at => {
+				if (at >= all.length)
+					return tell(all.length);
+				tell(at, all[at]);
 
-			dom.content(result, '');
-
-			return names.reduce((before, name) => before.then(() => {
-				dom.content(progress, [
-					E('progress', { 'max': names.length, 'value': done, 'aria-label': _('Progress') }), ' ',
-					_('Checking %s ...').replace('%s', name), ' ', done + '/' + names.length
-				]);
-
-				return api.check([ name ]).then(r => {
-					done++;
+				return api.check(all.slice(at, at + BATCH)).then(r => {
 					r.checks.forEach(c => rows.push.apply(rows, checked(c)));
-					dom.content(result, show.table([ _('Target'), _('Verdict'), _('Path'), _('Outcome'), _('Round trip') ], rows, _('Nothing to check.')));
+					dom.content(result, table(rows));
+
+					return step(at + BATCH);
 				});
-			}), Promise.resolve()).then(() => dom.content(progress, _('Done: %s.').replace('%s', done + '/' + names.length)),
-				err => dom.content(progress, show.failure(err)));
-		};
+			};
+
+			dom.content(result, all.length ? '' : table(rows));
+
+			return step(0);
+		}).catch(err => dom.content(progress, show.failure(err)));
 
 		return pane('check', _('Check'), [
 			E('p', {}, [ _('Tries listed services over every path, layer by layer: name, connection, TLS, answer, transfer.') ]),

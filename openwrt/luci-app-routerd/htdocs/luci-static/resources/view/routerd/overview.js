@@ -76,15 +76,11 @@ function tunnels(s) {
 
 /* What was found over each path in the last day. */
 function outcomes(history, d) {
-	const mine = (history || []).filter(h => h.destination == d.name);
-
-	if (!mine.length)
-		return '';
-
-	return E('div', {}, mine.map(h => E('div', {}, [
-		E('span', { 'class': 'rd-reason' }, [ show.path(h.path), ' ' ]),
-		show.strip(h.slots || [], _('Outcomes of the last day: %s').replace('%s', show.path(h.path))), ' ',
-		(h.rtt_ms || []).some(v => v != null) ? show.spark(h.rtt_ms, _('Round trip of the last day: %s').replace('%s', show.path(h.path))) : ''
+	return E('div', {}, (history || []).filter(h => h.destination == d.name && h.slots.length).map(h => E('div', {}, [
+		E('span', { 'class': 'rd-reason' }, [ show.path(h.path), h.ok_rate == null ? '' : ' ' + Math.round(h.ok_rate * 100) + ' %', ' ' ]),
+		show.strip(h.slots.map(s => ({ outcome: s.outcome || (s.checks ? 'ok' : ''), text: show.time(s.begin) + ': ' + (s.checks ? show.word(s.outcome || 'ok') + ' (' + s.ok + '/' + s.checks + ')' : _('not checked')) })),
+			_('Outcomes of the last day: %s').replace('%s', show.path(h.path))), ' ',
+		h.rtt_ms == null ? '' : show.spark(h.slots.map(s => s.rtt_ms), _('Round trip of the last day: %s').replace('%s', show.path(h.path)))
 	])));
 }
 
@@ -103,7 +99,7 @@ function destinations(s, history) {
 			show.bytes(d.rx_bytes),
 			show.bytes(d.tx_bytes)
 		]), _('No destination is set up: all traffic is direct.')),
-		history || !s.destinations.length ? '' : E('p', { 'class': 'rd-reason' }, [ _('There is no history of checks.') ])
+		(history || []).some(h => h.slots.some(x => x.checks)) || !s.destinations.length ? '' : E('p', { 'class': 'rd-reason' }, [ _('There is no history of checks.') ])
 	]);
 }
 
@@ -147,8 +143,18 @@ return view.extend({
 		return Promise.all([
 			api.status().catch(err => err),
 			api.doctor().then(r => r.findings, () => []),
-			this.historyMissing ? null : api.history().then(r => r.history, () => { this.historyMissing = true; return null; })
+			this.lastDay()
 		]);
+	},
+
+	/* The history changes slowly and is long: it is asked for once a minute. */
+	lastDay: function() {
+		if (!this.day || Date.now() - this.dayAt > 60000) {
+			this.dayAt = Date.now();
+			this.day = api.history('').then(r => r.history, () => null);
+		}
+
+		return this.day;
 	},
 
 	render: function(found) {
