@@ -233,6 +233,15 @@ func (d *Device) InstallSources() {
 	d.Run("/usr/share/routerd/package", "installed")
 }
 
+// UseLabsResolver puts the lab's resolver in the place of the first settings' own,
+// which the lab's internet does not have.
+func (d *Device) UseLabsResolver() {
+	d.Helper()
+	const settings = "etc/config/routerd"
+	d.Write(settings, strings.Replace(d.Read(settings), "https://1.1.1.1/", "https://22.8.8.8/", 1))
+	d.Run("owbox", "procctl", "event", "config.change", "routerd")
+}
+
 func (d *Device) copyTree(from, to string) {
 	d.Helper()
 	d.check(filepath.WalkDir(from, func(path string, e os.DirEntry, err error) error {

@@ -129,6 +129,7 @@ func TestLifeOfAPackage(t *testing.T) {
 	d.Install(first)
 	d.Install(packaged(t, "luci-app-routerd"))
 	d.Within("the daemon runs", func() bool { return isRunning(d) })
+	d.UseLabsResolver()
 	if !d.Exists("etc/rc.d/S19routerd") {
 		t.Error("the service does not start with the router")
 	}

@@ -56,6 +56,8 @@ func newSite(t *testing.T) *site {
 	t.Helper()
 	d := device.New(t, labtest.Up(t, lab.Options{}))
 	d.InstallSources()
+	d.Within("the daemon answers", func() bool { return strings.Contains(d.Call("status", "{}"), `"running":true`) })
+	d.UseLabsResolver()
 	out, err := filepath.Abs(filepath.Join(sources, "build/screenshots"))
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,54 @@
+package config
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// optionsOf asks for the options of a section type by giving one that there is
+// not.
+func optionsOf(t *testing.T, section string) []string {
+	t.Helper()
+	const wrong = "zzzzzzzz"
+	_, problems, _ := Parse("f", []byte("config "+section+"\n\toption "+wrong+" 1\n"), testEnv(t, nil))
+	for _, p := range problems {
+		if list, ok := strings.CutPrefix(p.Mend, "allowed are "); ok && p.Option == wrong {
+			return strings.Split(list, ", ")
+		}
+	}
+	t.Fatalf("%s: no list of options in %v", section, problems)
+	return nil
+}
+
+// documentedOptions are the first cells of the table below a heading.
+func documentedOptions(text, heading string) []string {
+	_, after, _ := strings.Cut(text, "\n## "+heading+"\n")
+	section, _, _ := strings.Cut(after, "\n## ")
+	var out []string
+	for line := range strings.Lines(section) {
+		if name, ok := strings.CutPrefix(line, "| `"); ok {
+			name, _, _ = strings.Cut(name, "`")
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+func TestReferenceOfSettingsNamesEveryOption(t *testing.T) {
+	raw, err := os.ReadFile("../../docs/settings.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for heading, section := range map[string]string{
+		"main": "routerd main", "tunnel": "tunnel home", "destination": "destination exchanges", "list": "list community",
+	} {
+		have, want := documentedOptions(string(raw), heading), optionsOf(t, section)
+		slices.Sort(have)
+		slices.Sort(want)
+		if !slices.Equal(have, want) {
+			t.Errorf("section %s: docs/settings.md has %v, the program %v", heading, have, want)
+		}
+	}
+}
