@@ -105,7 +105,9 @@ func path(t *testing.T, l *lab.Lab, name string) string {
 	return page
 }
 
-func isRunning(d *device.Device) bool { return strings.Contains(d.Call("status", "{}"), `"running":true`) }
+func isRunning(d *device.Device) bool {
+	return strings.Contains(d.Call("status", "{}"), `"running":true`)
+}
 
 // process is the daemon's, as procd knows it.
 func process(d *device.Device) string {
