@@ -198,7 +198,7 @@ go_files() { source_files -name '*.go'; }
 script_files() {
   (
     cd "$root" || exit
-    source_files -size -100k |
+    source_files -size -100k ! -name Makefile |
       xargs -0 -r grep -lZ -m1 -E '^(#!/bin/sh|#!/usr/bin/env bash|# shellcheck shell=)' -- || true
   )
 }

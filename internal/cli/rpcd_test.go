@@ -276,16 +276,19 @@ func TestATunnelIsImportedListedChangedAndRemovedThroughRPC(t *testing.T) {
 	if text, _ := again["error"].(string); !strings.Contains(text, "there is a tunnel of that name") {
 		t.Errorf("a second import answers %v", again)
 	}
-	made := w.call("tunnel_create", `{"name":"mine","addresses":["10.9.0.3/32"],"public_key":"`+testPeer+`","endpoint":"vpn.example.net:51820"}`)
-	if made["error"] != nil || made["public_key"] == got["public_key"] {
-		t.Errorf("tunnel_create answers %v", made)
-	}
-	if got := w.call("tunnel_attach", `{"name":"other","device":"awg0"}`); got["error"] != nil {
-		t.Errorf("tunnel_attach answers %v", got)
-	}
-	for _, action := range []string{"disable", "prefer"} {
-		if got := w.call("tunnel_change", `{"name":"mine","action":"`+action+`"}`); got["error"] != nil {
-			t.Errorf("%s answers %v", action, got)
+}
+
+func TestTunnelsAreMadeChangedAndRemovedThroughRPC(t *testing.T) {
+	w := newRPCWorld(t, filepath.Join(t.TempDir(), "absent"))
+	for _, c := range [][2]string{
+		{"tunnel_import", `{"name":"home","text":` + quoted(testQuick) + `}`},
+		{"tunnel_create", `{"name":"mine","addresses":["10.9.0.3/32"],"public_key":"` + testPeer + `","endpoint":"vpn.example.net:51820"}`},
+		{"tunnel_attach", `{"name":"other","device":"awg0"}`},
+		{"tunnel_change", `{"name":"mine","action":"disable"}`},
+		{"tunnel_change", `{"name":"mine","action":"prefer"}`},
+	} {
+		if got := w.call(c[0], c[1]); got["error"] != nil {
+			t.Errorf("%s answers %v", c[0], got)
 		}
 	}
 	list := w.call("tunnel_list", "{}")["tunnels"].([]any)

@@ -112,7 +112,29 @@ func TestSignedAPKIndexCarriesARightSignature(t *testing.T) {
 }
 
 func TestFeedWritesIndexesSignaturesAndSums(t *testing.T) {
-	dir := t.TempDir()
+	dir := signedFeed(t)
+	cmd := exec.Command("sha256sum", "--check", "--strict", "SHA256SUMS")
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	for _, name := range []string{"ipk/x86_64/Packages", "ipk/x86_64/Packages.gz", "ipk/x86_64/Packages.sig", "apk/x86_64/APKINDEX.tar.gz", "apk/x86_64/x-1-r1.apk"} {
+		if err != nil || !strings.Contains(string(out), name+": OK") {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+	packed, index := load(t, filepath.Join(dir, "ipk/x86_64/Packages.gz")), load(t, filepath.Join(dir, "ipk/x86_64/Packages"))
+	z, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plain, err := io.ReadAll(z); err != nil || !bytes.Equal(plain, index) {
+		t.Errorf("Packages.gz holds another text than Packages: %v", err)
+	}
+}
+
+// signedFeed makes a feed of one package for each manager, signed.
+func signedFeed(t *testing.T) (dir string) {
+	t.Helper()
+	dir, keys := t.TempDir(), t.TempDir()
 	for _, sub := range []string{"ipk/x86_64", "apk/x86_64"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			t.Fatal(err)
@@ -121,7 +143,6 @@ func TestFeedWritesIndexesSignaturesAndSums(t *testing.T) {
 	apkFile, _ := testAPK(t, testInfo)
 	write(t, filepath.Join(dir, "ipk/x86_64/x_1_all.ipk"), testIPK(t, "Package: x\n"))
 	write(t, filepath.Join(dir, "apk/x86_64/x-1-r1.apk"), apkFile)
-	keys := t.TempDir()
 	if err := WriteKey(filepath.Join(keys, "feed")); err != nil {
 		t.Fatal(err)
 	}
@@ -135,28 +156,16 @@ func TestFeedWritesIndexesSignaturesAndSums(t *testing.T) {
 	if err := Feed(FeedOptions{Dir: dir, USignKey: filepath.Join(keys, "feed"), APKKey: filepath.Join(keys, "apk.rsa")}); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("sha256sum", "--check", "--strict", "SHA256SUMS")
-	cmd.Dir = dir
-	out, err := cmd.CombinedOutput()
-	for _, name := range []string{"ipk/x86_64/Packages", "ipk/x86_64/Packages.gz", "ipk/x86_64/Packages.sig", "apk/x86_64/APKINDEX.tar.gz", "apk/x86_64/x-1-r1.apk"} {
-		if err != nil || !strings.Contains(string(out), name+": OK") {
-			t.Errorf("%s: %v\n%s", name, err, out)
-		}
-	}
-	packed, err := os.Open(filepath.Join(dir, "ipk/x86_64/Packages.gz"))
+	return dir
+}
+
+func load(t *testing.T, path string) []byte {
+	t.Helper()
+	raw, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer packed.Close()
-	z, err := gzip.NewReader(packed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	plain, err := io.ReadAll(z)
-	index, err2 := os.ReadFile(filepath.Join(dir, "ipk/x86_64/Packages"))
-	if err != nil || err2 != nil || !bytes.Equal(plain, index) {
-		t.Errorf("Packages.gz holds another text than Packages: %v, %v", err, err2)
-	}
+	return raw
 }
 
 func write(t *testing.T, path string, content []byte) {

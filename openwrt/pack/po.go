@@ -59,7 +59,6 @@ type poParser struct {
 }
 
 func (p *poParser) read(line string) error {
-	keyword, rest, _ := strings.Cut(line, " ")
 	switch {
 	case line == "":
 		return nil
@@ -69,28 +68,34 @@ func (p *poParser) read(line string) error {
 		return nil
 	case line[0] == '"':
 		return p.text(line)
+	}
+	keyword, rest, _ := strings.Cut(line, " ")
+	if err := p.begin(keyword); err != nil {
+		return err
+	}
+	return p.text(strings.TrimSpace(rest))
+}
+
+// begin says what the text after a keyword, and the lines that go on with it,
+// belong to.
+func (p *poParser) begin(keyword string) (err error) {
+	switch {
 	case keyword == "msgctxt":
-		if err := p.end(); err != nil {
-			return err
-		}
+		err = p.end()
 		p.target = &p.entry.Context
 	case keyword == "msgid":
 		if p.begun {
-			if err := p.end(); err != nil {
-				return err
-			}
+			err = p.end()
 		}
 		p.begun, p.entry.Line, p.target = true, p.line, &p.entry.ID
 	case keyword == "msgid_plural":
 		p.target = &p.entry.Plural
 	case strings.HasPrefix(keyword, "msgstr"):
-		if err := p.str(keyword); err != nil {
-			return err
-		}
+		err = p.str(keyword)
 	default:
-		return fmt.Errorf("%q is no keyword of a catalogue", keyword)
+		err = fmt.Errorf("%q is no keyword of a catalogue", keyword)
 	}
-	return p.text(strings.TrimSpace(rest))
+	return err
 }
 
 // str begins msgstr or msgstr[N].

@@ -16,35 +16,32 @@ const signify = "signify-openbsd"
 
 func TestSignifyAcceptsOurSignatures(t *testing.T) {
 	dir := t.TempDir()
-	path := filepath.Join(dir, "key")
+	path, message := filepath.Join(dir, "key"), filepath.Join(dir, "Packages")
 	if err := WriteKey(path); err != nil {
 		t.Fatal(err)
 	}
-	secret, err := os.ReadFile(path)
+	key, err := ParseSigningKey(load(t, path))
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := ParseSigningKey(secret)
-	if err != nil {
-		t.Fatal(err)
-	}
-	message := filepath.Join(dir, "Packages")
-	for name, content := range map[string][]byte{message: []byte("Package: routerd\n"), message + ".sig": key.Sign([]byte("Package: routerd\n"))} {
-		if err := os.WriteFile(name, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	write(t, message, []byte("Package: routerd\n"))
+	write(t, message+".sig", key.Sign([]byte("Package: routerd\n")))
 	verify := func() ([]byte, error) {
 		return exec.Command(signify, "-V", "-p", path+".pub", "-x", message+".sig", "-m", message).CombinedOutput()
 	}
 	if out, err := verify(); err != nil {
 		t.Errorf("signify refuses: %v: %s", err, out)
 	}
-	if err := os.WriteFile(message, []byte("Package: other\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	write(t, message, []byte("Package: other\n"))
 	if out, err := verify(); err == nil || !strings.Contains(string(out), "verification failed") {
 		t.Errorf("signify takes another text: %v: %s", err, out)
+	}
+}
+
+func TestAKeyIsWrittenOnceAndForItsOwnerOnly(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "key")
+	if err := WriteKey(path); err != nil {
+		t.Fatal(err)
 	}
 	if fi, err := os.Stat(path); err != nil || fi.Mode().Perm() != 0o600 {
 		t.Errorf("the secret key has mode %v, %v", fi.Mode(), err)

@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -65,7 +67,7 @@ func files(t *testing.T, d *device.Device) map[string]string {
 		switch {
 		case err != nil:
 			return err
-		case rel == "proc" || rel == "sys" || rel == "dev" || rel == "var/log" || rel == "etc/ssl":
+		case slices.Contains([]string{"proc", "sys", "dev", "var/log", "etc/ssl"}, rel):
 			return fs.SkipDir
 		case e.Type().IsRegular() && !strings.HasPrefix(rel, "bin/"):
 			raw, err := os.ReadFile(path)
@@ -73,7 +75,7 @@ func files(t *testing.T, d *device.Device) map[string]string {
 			return err
 		}
 		// Directories belong to nobody, but for those of ours.
-		if !e.IsDir() || strings.Contains(rel, "routerd") || strings.Contains(rel, "wireguard") {
+		if !e.IsDir() || regexp.MustCompile("routerd|wireguard").MatchString(rel) {
 			out[rel] = e.Type().String()
 		}
 		return nil
@@ -139,27 +141,9 @@ func TestLifeOfAPackage(t *testing.T) {
 		t.Errorf("before there is a tunnel www.binance.com goes %s", got)
 	}
 
-	conf, err := l.WGQuick("home")
-	if err != nil {
-		t.Fatal(err)
-	}
-	request, _ := json.Marshal(map[string]any{"name": "home", "text": string(conf), "ubus_rpc_session": "x"})
-	if got := d.Call("tunnel_import", string(request)); !strings.Contains(got, `"applied":true`) {
-		t.Fatalf("tunnel_import answers %s", got)
-	}
-	d.Run("routerd", "tunnel", "test", "home")
-	splits(t, d, "after the first run")
-
+	firstRun(t, d)
 	settings := d.Read("etc/config/routerd")
-	d.Write("etc/config/routerd", settings+"\nconfig destination 'mine'\n\tlist domain 'news.example'\n")
-	d.Run("owbox", "procctl", "event", "config.change", "routerd")
-	if got := path(t, l, "www.news.example"); got != "home" {
-		t.Errorf("what has been listed goes %s after a reload", got)
-	}
-	d.Write("etc/config/routerd", settings)
-	d.Run("owbox", "procctl", "event", "interface", "lan")
-	splits(t, d, "after the interface's reload")
-
+	reloads(t, d, settings)
 	upgrade(t, d, newer)
 	splits(t, d, "after the upgrade")
 	if d.Read("etc/config/routerd") != settings {
@@ -179,6 +163,37 @@ func TestLifeOfAPackage(t *testing.T) {
 	}
 }
 
+// firstRun adds a tunnel as LuCI does.
+func firstRun(t *testing.T, d *device.Device) {
+	t.Helper()
+	conf, err := d.Lab.WGQuick("home")
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := json.Marshal(map[string]any{"name": "home", "text": string(conf), "ubus_rpc_session": "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := d.Call("tunnel_import", string(request)); !strings.Contains(got, `"applied":true`) {
+		t.Fatalf("tunnel_import answers %s", got)
+	}
+	d.Run("routerd", "tunnel", "test", "home")
+	splits(t, d, "after the first run")
+}
+
+// reloads changes settings, and a network.
+func reloads(t *testing.T, d *device.Device, settings string) {
+	t.Helper()
+	d.Write("etc/config/routerd", settings+"\nconfig destination 'mine'\n\tlist domain 'news.example'\n")
+	d.Run("owbox", "procctl", "event", "config.change", "routerd")
+	if got := path(t, d.Lab, "www.news.example"); got != "home" {
+		t.Errorf("what has been listed goes %s after a reload", got)
+	}
+	d.Write("etc/config/routerd", settings)
+	d.Run("owbox", "procctl", "event", "interface", "lan")
+	splits(t, d, "after the interface's reload")
+}
+
 // splits fails unless listed names take the tunnel and others do not.
 func splits(t *testing.T, d *device.Device, when string) {
 	t.Helper()
@@ -196,22 +211,7 @@ func upgrade(t *testing.T, d *device.Device, newer string) {
 	if err := d.Lab.ResetCounts(); err != nil {
 		t.Fatal(err)
 	}
-	const size = 16 << 20
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	cmd := d.Lab.Command(ctx, lab.Client, "curl", "-sS", "-4", "--no-buffer", "--max-time", "120", fmt.Sprintf("https://www.okx.com/bytes/%d", size))
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	reader := bufio.NewReader(out)
-	const begun = 64 << 10
-	if _, err := io.CopyN(io.Discard, reader, begun); err != nil {
-		t.Fatalf("begin the download: %v", err)
-	}
+	finish := download(t, d.Lab, "www.okx.com")
 	old := process(d)
 	d.Upgrade(newer)
 	// New connections, while one daemon ends and the other begins.
@@ -221,13 +221,7 @@ func upgrade(t *testing.T, d *device.Device, newer string) {
 		}
 	}
 	d.Within("another daemon runs", func() bool { return process(d) != old && isRunning(d) })
-	n, err := io.Copy(io.Discard, reader)
-	if err == nil {
-		err = cmd.Wait()
-	}
-	if n += begun; err != nil || n != size {
-		t.Errorf("the download got %d of %d octets: %v", n, size, err)
-	}
+	finish()
 	counts, err := d.Lab.Counts(lab.ISP)
 	if err != nil {
 		t.Fatal(err)
@@ -237,6 +231,37 @@ func upgrade(t *testing.T, d *device.Device, newer string) {
 			if counts[a] > 0 {
 				t.Errorf("%d packets to %s (%s) left by the WAN", counts[a], a, name)
 			}
+		}
+	}
+}
+
+// download begins a transfer that waits to be read; finish reads it to its end,
+// which must be a good one.
+func download(t *testing.T, l *lab.Lab, name string) (finish func()) {
+	t.Helper()
+	const size, begun = 16 << 20, 64 << 10
+	ctx, stop := context.WithCancel(context.Background())
+	t.Cleanup(stop)
+	cmd := l.Command(ctx, lab.Client, "curl", "-sS", "-4", "--no-buffer", "--max-time", "300", fmt.Sprintf("https://%s/bytes/%d", name, size))
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	reader := bufio.NewReader(out)
+	if _, err := io.CopyN(io.Discard, reader, begun); err != nil {
+		t.Fatalf("begin the download: %v", err)
+	}
+	return func() {
+		t.Helper()
+		n, err := io.Copy(io.Discard, reader)
+		if err == nil {
+			err = cmd.Wait()
+		}
+		if n += begun; err != nil || n != size {
+			t.Errorf("the download got %d of %d octets: %v", n, size, err)
 		}
 	}
 }

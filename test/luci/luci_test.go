@@ -139,7 +139,7 @@ func (s *site) tunnelFile() string {
 
 func TestFromAnEmptyPageToASteeredExchange(t *testing.T) {
 	s := newSite(t)
-	defer s.serve("en")()
+	stop := s.serve("en")
 	var got struct{ Clicks int }
 	s.drive(&got, "first.mjs", s.tunnelFile())
 	const most = 8
@@ -165,4 +165,7 @@ func TestFromAnEmptyPageToASteeredExchange(t *testing.T) {
 	if !strings.Contains(s.Call("why", `{"query":"x.mine.example"}`), `"destination":"exchanges"`) {
 		t.Error("what was added on the page is not in force")
 	}
+	stop()
+	defer s.serve("ru")()
+	s.drive(&ok, "pages.mjs", "ru-", s.real())
 }

@@ -1,14 +1,13 @@
 package luci
 
 import (
-	"html/template"
 	"net/http"
 	"slices"
 	"strings"
 )
 
 // shell is the page that LuCI's dispatcher and theme make around a view.
-var shell = template.Must(template.New("shell").Parse(`<!DOCTYPE html>
+const shell = `<!DOCTYPE html>
 <html lang="{{.Lang}}">
 <head>
 <meta charset="utf-8">
@@ -46,7 +45,7 @@ var shell = template.Must(template.New("shell").Parse(`<!DOCTYPE html>
 <script>L.require('menu-bootstrap')</script>{{end}}
 </body>
 </html>
-`))
+`
 
 func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 	page := r.PathValue("page")
@@ -56,7 +55,7 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 	}
 	path := []string{"admin", "services", "routerd", page}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	err := shell.Execute(w, map[string]any{
+	err := s.shell.Execute(w, map[string]any{
 		"Lang": s.o.Lang, "Page": page, "Pages": Pages(), "Real": s.o.LuCI != "",
 		"Title": strings.ToUpper(page[:1]) + page[1:],
 		"Env": map[string]any{

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html/template"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -40,6 +41,7 @@ type Host struct {
 type Server struct {
 	o       Options
 	mux     *http.ServeMux
+	shell   *template.Template
 	acl     acl
 	po      pack.Catalogue
 	changes *staged
@@ -47,19 +49,16 @@ type Server struct {
 
 // New makes a server.
 func New(o Options) (*Server, error) {
-	s := &Server{o: o, mux: http.NewServeMux(), changes: newStaged(filepath.Join(o.Root, "etc/config"))}
+	page, err := template.New("shell").Parse(shell)
+	if err != nil {
+		return nil, fmt.Errorf("read the page: %w", err)
+	}
+	s := &Server{o: o, mux: http.NewServeMux(), shell: page, changes: newStaged(filepath.Join(o.Root, "etc/config"))}
 	if err := s.acl.load(filepath.Join(o.App, "root/usr/share/rpcd/acl.d/luci-app-routerd.json")); err != nil {
 		return nil, err
 	}
-	if o.Lang != "en" {
-		f, err := os.Open(filepath.Join(o.App, "po", o.Lang, "routerd.po"))
-		if err != nil {
-			return nil, fmt.Errorf("open translation: %w", err)
-		}
-		defer f.Close()
-		if s.po, err = pack.ParsePO(f); err != nil {
-			return nil, err
-		}
+	if err := s.translate(); err != nil {
+		return nil, err
 	}
 	s.mux.HandleFunc("GET /cgi-bin/luci/admin/services/routerd/{page}", s.page)
 	s.mux.HandleFunc("GET /cgi-bin/luci/admin/translations/{lang}", s.translations)
@@ -71,6 +70,20 @@ func New(o Options) (*Server, error) {
 	s.mux.HandleFunc("GET /luci-static/", s.static)
 	s.mux.HandleFunc("GET /favicon.ico", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	return s, nil
+}
+
+// translate reads the texts of the language.
+func (s *Server) translate() error {
+	if s.o.Lang == "en" {
+		return nil
+	}
+	f, err := os.Open(filepath.Join(s.o.App, "po", s.o.Lang, "routerd.po"))
+	if err != nil {
+		return fmt.Errorf("open translation: %w", err)
+	}
+	defer f.Close()
+	s.po, err = pack.ParsePO(f)
+	return err
 }
 
 // ServeHTTP implements http.Handler.

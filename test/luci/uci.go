@@ -104,19 +104,9 @@ func (s *Server) uci(method string, args json.RawMessage) (status int, data any)
 	}
 	switch method {
 	case "get":
-		f, err := c.file(r.Config)
-		if err != nil {
-			return ubusNotFound, nil
-		}
-		return ubusOK, map[string]any{"values": values(f)}
+		return c.get(r.Config)
 	case "add":
-		name := r.Name
-		if name == "" {
-			c.next++
-			name = fmt.Sprintf("cfg%06x", c.next)
-		}
-		edits := append([]edit{add(r.Type, name)}, sets(name, r.Values)...)
-		return c.stage(r.Config, map[string]any{"section": name}, edits...)
+		return c.add(r)
 	case "set":
 		return c.stage(r.Config, nil, sets(r.Section, r.Values)...)
 	case "delete":
@@ -125,6 +115,24 @@ func (s *Server) uci(method string, args json.RawMessage) (status int, data any)
 		return c.stage(r.Config, nil, order(r.Sections))
 	}
 	return ubusNoMethod, nil
+}
+
+func (c *staged) get(config string) (status int, data any) {
+	f, err := c.file(config)
+	if err != nil {
+		return ubusNotFound, nil
+	}
+	return ubusOK, map[string]any{"values": values(f)}
+}
+
+func (c *staged) add(r uciRequest) (status int, data any) {
+	name := r.Name
+	if name == "" {
+		c.next++
+		name = fmt.Sprintf("cfg%06x", c.next)
+	}
+	edits := append([]edit{add(r.Type, name)}, sets(name, r.Values)...)
+	return c.stage(r.Config, map[string]any{"section": name}, edits...)
 }
 
 // stage keeps changes that can be made.

@@ -31,7 +31,7 @@ async function destinations() {
 	await modal.getByRole('button', { name: 'Save', exact: true }).click();
 	await modal.waitFor({ state: 'hidden' });
 	await b.shot('work-destinations');
-	await Promise.all([ page.waitForEvent('load', { timeout: 60000 }), page.getByRole('button', { name: /Save & Apply/ }).first().click() ]);
+	await Promise.all([ page.waitForEvent('load', { timeout: 60000 }), page.locator('.cbi-page-actions').getByText('Save & Apply').first().click() ]);
 	await page.waitForSelector('tr[data-sid="exchanges"]');
 }
 

@@ -37,31 +37,9 @@ func run(args []string) error {
 		}
 		return err
 	case "stage":
-		var o pack.StageOptions
-		f.StringVar(&o.Root, "root", ".", "`DIR` of the sources")
-		f.StringVar(&o.Arch, "arch", "", "`ARCH` of OpenWrt")
-		f.StringVar(&o.Binary, "binary", "", "`FILE` of the daemon")
-		f.StringVar(&o.Version, "version", "", "`VERSION`")
-		f.StringVar(&o.Out, "out", "", "`DIR` of the packages")
-		f.StringVar(&o.Work, "work", "", "`DIR` for what nfpm reads")
-		f.StringVar(&o.APKKey, "apk-key", "", "`FILE` of an RSA key to sign apk packages with")
-		if err := f.Parse(args[1:]); err != nil {
-			return err
-		}
-		jobs, err := pack.Stage(o)
-		for _, j := range jobs {
-			fmt.Println(j.Packager, j.Config, j.File)
-		}
-		return err
+		return stage(f, args[1:])
 	case "index":
-		var o pack.FeedOptions
-		f.StringVar(&o.Dir, "dir", "", "`DIR` of the packages")
-		f.StringVar(&o.USignKey, "usign-key", "", "`FILE` of a key of usign's to sign Packages with")
-		f.StringVar(&o.APKKey, "apk-key", "", "`FILE` of an RSA key to sign APKINDEX with")
-		if err := f.Parse(args[1:]); err != nil {
-			return err
-		}
-		return pack.Feed(o)
+		return index(f, args[1:])
 	case "key":
 		const words = 2
 		if len(args) != words {
@@ -70,4 +48,34 @@ func run(args []string) error {
 		return pack.WriteKey(args[1])
 	}
 	return fmt.Errorf("no command %q", args[0])
+}
+
+func stage(f *flag.FlagSet, args []string) error {
+	var o pack.StageOptions
+	f.StringVar(&o.Root, "root", ".", "`DIR` of the sources")
+	f.StringVar(&o.Arch, "arch", "", "`ARCH` of OpenWrt")
+	f.StringVar(&o.Binary, "binary", "", "`FILE` of the daemon")
+	f.StringVar(&o.Version, "version", "", "`VERSION`")
+	f.StringVar(&o.Out, "out", "", "`DIR` of the packages")
+	f.StringVar(&o.Work, "work", "", "`DIR` for what nfpm reads")
+	f.StringVar(&o.APKKey, "apk-key", "", "`FILE` of an RSA key to sign apk packages with")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	jobs, err := pack.Stage(o)
+	for _, j := range jobs {
+		fmt.Println(j.Packager, j.Config, j.File)
+	}
+	return err
+}
+
+func index(f *flag.FlagSet, args []string) error {
+	var o pack.FeedOptions
+	f.StringVar(&o.Dir, "dir", "", "`DIR` of the packages")
+	f.StringVar(&o.USignKey, "usign-key", "", "`FILE` of a key of usign's to sign Packages with")
+	f.StringVar(&o.APKKey, "apk-key", "", "`FILE` of an RSA key to sign APKINDEX with")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	return pack.Feed(o)
 }

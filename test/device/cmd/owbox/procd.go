@@ -187,12 +187,13 @@ func (p *procd) watch(s *service, cmd *exec.Cmd) {
 	if over || wait == 0 {
 		return
 	}
-	time.Sleep(wait)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !s.deleted {
-		p.launch(s)
-	}
+	time.AfterFunc(wait, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if !s.deleted {
+			p.launch(s)
+		}
+	})
 }
 
 // end asks a process to end and does not wait; mu is held.

@@ -8,7 +8,7 @@ func ubusMain(args []string) error {
 	devices := map[string]string{"network.interface.lan": "br-lan", "network.interface.wan": "wan"}
 	const words = 3 // call OBJECT METHOD
 	if len(args) < words || args[0] != "call" || args[2] != "status" || devices[args[1]] == "" {
-		return fmt.Errorf("Command failed: Not found: %v", args)
+		return fmt.Errorf("command failed: not found: %v", args)
 	}
 	fmt.Printf("{\"up\":true,\"device\":%q,\"l3_device\":%q}\n", devices[args[1]], devices[args[1]])
 	return nil

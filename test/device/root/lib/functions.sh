@@ -1,6 +1,8 @@
 #!/bin/sh
 # Stands in for the part of OpenWrt's /lib/functions.sh that services use.
 # shellcheck disable=SC2034 # others read CONFIG and the variables they name
+#
+# shellcheck shell=dash
 
 config_load() { CONFIG=$1; }
 
