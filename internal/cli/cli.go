@@ -131,7 +131,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 the daemon does not run.`,
 		a.runCommand(), a.statusCommand(), a.whyCommand(), a.flowsCommand(), a.eventsCommand(),
 		a.addCommand(), a.removeCommand(), a.catalogueCommand(), a.listsCommand(), a.tunnelCommand(),
 		a.validateCommand(), a.reloadCommand(), a.cleanupCommand(), a.doctorCommand(),
-		a.reportCommand(), a.versionCommand(), a.rpcdCommand(), a.wireguardCommand(),
+		a.importCommand(), a.reportCommand(), a.versionCommand(), a.rpcdCommand(), a.wireguardCommand(),
 	)
 	return root
 }
