@@ -68,6 +68,8 @@ func New(o Options) (*Server, error) {
 	s.mux.HandleFunc("POST /cgi-bin/luci/admin/uci/{action}", s.apply)
 	s.mux.HandleFunc("GET /cgi-bin/luci/admin/uci/{action}", s.apply)
 	s.mux.HandleFunc("GET /luci-static/", s.static)
+	// LuCI asks for a program's output after settings have been applied (fs.exec).
+	s.mux.HandleFunc("POST /cgi-bin/cgi-exec", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	s.mux.HandleFunc("GET /favicon.ico", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	return s, nil
 }
