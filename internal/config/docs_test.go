@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"os"
 	"slices"
 	"strings"
@@ -49,6 +50,29 @@ func TestReferenceOfSettingsNamesEveryOption(t *testing.T) {
 		slices.Sort(want)
 		if !slices.Equal(have, want) {
 			t.Errorf("section %s: docs/settings.md has %v, the program %v", heading, have, want)
+		}
+	}
+}
+
+func TestTheFleetsTemplateHoldsValidSettings(t *testing.T) {
+	raw, err := os.ReadFile("../../docs/examples/openwisp/template.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var template struct {
+		Files []struct{ Path, Mode, Contents string }
+	}
+	if err := json.Unmarshal(raw, &template); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range template.Files {
+		if f.Mode != "0600" {
+			t.Errorf("%s has mode %s: it may hold keys", f.Path, f.Mode)
+		}
+		if f.Path == "/etc/config/routerd" {
+			if _, problems, err := Parse(f.Path, []byte(f.Contents), testEnv(t, nil)); err != nil {
+				t.Errorf("%v: %v", err, problems)
+			}
 		}
 	}
 }
