@@ -27,7 +27,7 @@ try {
 	await b.shot('first-3-tunnel');
 
 	await b.go('overview');
-	await page.getByText('All is well').waitFor();
+	await page.getByText(/All is well|Listed services work/).waitFor();
 	await b.shot('first-4-steered');
 	await b.close();
 	console.log(JSON.stringify({ clicks: b.clicks }));

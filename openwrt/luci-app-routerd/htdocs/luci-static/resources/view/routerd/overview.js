@@ -9,7 +9,7 @@
 const INTERVAL = 5; /* seconds */
 
 /* The state in one sentence, with how grave it is. */
-function sentence(s) {
+function sentence(s, findings) {
 	if (!s.running)
 		return [ 'warning', _('routerd is switched off: all traffic is direct.') ];
 	if (!s.tunnels.length)
@@ -20,7 +20,7 @@ function sentence(s) {
 
 	if (down.length)
 		return [ 'error', _('These do not work: %s.').replace('%s', names(down)) ];
-	if (weak.length || s.problems.length)
+	if (weak.length || s.problems.length || findings.some(f => f.level == 'error' || f.level == 'warning'))
 		return [ 'warning', _('Listed services work, but not all is as it should be.') ];
 
 	return [ 'success', _('All is well: %s.').replace('%s', names(s.destinations.filter(d => d.state != 'blocked'), d => d.label + ' ' + (d.path == 'direct' ? _('direct') : _('by %s').replace('%s', d.path)))) ];
@@ -80,7 +80,7 @@ function outcomes(history, d) {
 		E('span', { 'class': 'rd-reason' }, [ show.path(h.path), h.ok_rate == null ? '' : ' ' + Math.round(h.ok_rate * 100) + ' %', ' ' ]),
 		show.strip(h.slots.map(s => ({ outcome: s.outcome || (s.checks ? 'ok' : ''), text: show.time(s.begin) + ': ' + (s.checks ? show.word(s.outcome || 'ok') + ' (' + s.ok + '/' + s.checks + ')' : _('not checked')) })),
 			_('Outcomes of the last day: %s').replace('%s', show.path(h.path))), ' ',
-		h.rtt_ms == null ? '' : show.spark(h.slots.map(s => s.rtt_ms), _('Round trip of the last day: %s').replace('%s', show.path(h.path)))
+		h.slots.filter(s => s.rtt_ms != null).length < 2 ? '' : show.spark(h.slots.map(s => s.rtt_ms), _('Round trip of the last day: %s').replace('%s', show.path(h.path)))
 	])));
 }
 
@@ -179,7 +179,7 @@ return view.extend({
 			]);
 		}
 
-		const told = sentence(s), now = Date.now();
+		const told = sentence(s, found[1]), now = Date.now();
 
 		show.refresh(page, [
 			show.message(told[0], told[1], s.running && !s.tunnels.length ? [ show.go(_('Add a tunnel'), 'tunnels', 'action') ] : []),
