@@ -25,6 +25,7 @@ const (
 	exitFailed     = 1
 	exitUsage      = 2
 	exitNotRunning = 3
+	exitUnreached  = 4
 )
 
 // Main runs one command and gives its exit status. Results go to stdout,
@@ -113,8 +114,10 @@ func (a *app) root() *cobra.Command {
 what belongs to them) through a WireGuard tunnel, chosen by name in the kernel,
 and leaves everything else on the direct path.
 
-Exit status: 0 done, 1 failed, 2 wrong usage, 3 the daemon does not run.`,
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 the daemon does not run, 4 (check
+only) something listed is not reachable over the path in use.`,
 		Example: `  routerd status
+  routerd check exchanges
   routerd why api.binance.com
   routerd add example.org --to exchanges`,
 		SilenceErrors:     true,
@@ -128,7 +131,8 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 the daemon does not run.`,
 	root.SetErr(a.stderr)
 	root.SetHelpCommand(a.helpCommand())
 	root.AddCommand(
-		a.runCommand(), a.statusCommand(), a.whyCommand(), a.flowsCommand(), a.eventsCommand(),
+		a.runCommand(), a.statusCommand(), a.checkCommand(), a.historyCommand(), a.whyCommand(),
+		a.flowsCommand(), a.eventsCommand(),
 		a.addCommand(), a.removeCommand(), a.catalogueCommand(), a.listsCommand(), a.tunnelCommand(),
 		a.validateCommand(), a.reloadCommand(), a.cleanupCommand(), a.doctorCommand(),
 		a.importCommand(), a.reportCommand(), a.versionCommand(), a.rpcdCommand(), a.wireguardCommand(),

@@ -19,7 +19,7 @@ func TestWithoutADaemonCommandsEndWith3AndSayWhatToDo(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "absent")
 	for _, args := range []string{
 		"status", "status --json", "why example.org", "why --json example.org", "flows", "flows --follow", "flows --json --follow",
-		"events", "events --follow", "events --json", "reload",
+		"events", "events --follow", "events --json", "reload", "check", "check --json x.example", "history", "history --json x",
 	} {
 		r := call(t, "", append(strings.Fields(args), "--socket", socket)...)
 		r.want(t, exitNotRunning, "", "routerd is not running (nothing answers on "+socket+"); start it with `/etc/init.d/routerd start` or `routerd run`\n")
@@ -133,7 +133,7 @@ func TestEveryCommandHasHelpWithAnExample(t *testing.T) {
 const documented = `run:config run:socket run:state-dir run:bpf-dir run:list-dir run:log-level status:json why:json why:client
 	catalogue:json flows:json flows:follow events:json events:follow doctor:json doctor:config
 	add:to add:config add:socket remove:config tunnel/import:config tunnel/import:socket tunnel/list:config
-	lists:json lists:socket lists/update:json lists/update:socket
+	check:json check:socket history:json history:socket lists:json lists:socket lists/update:json lists/update:socket
 	validate:config reload:socket cleanup:state-dir cleanup:bpf-dir version:help`
 
 func TestDocumentedCommandsAndFlagsExist(t *testing.T) {

@@ -91,11 +91,11 @@ func clean(s string) string {
 // stateTone is the tone of the states of tunnels, destinations and findings.
 func stateTone(state string) tone {
 	switch state {
-	case "ok", "up":
+	case "ok", "up", "reachable":
 		return good
-	case "degraded", "connecting", "blocked", "warning", "note":
+	case "degraded", "connecting", "blocked", "warning", "note", "service_refused", "service_down", "http_error", "stratum_rejected":
 		return uneasy
-	case "down", "error", "fault":
+	case "down", "error", "fault", "interfered", "offline":
 		return bad
 	default:
 		return plain

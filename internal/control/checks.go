@@ -33,6 +33,22 @@ type CheckPath struct {
 	Layer   string   `json:"layer"` // dns, tcp, tls, http, stratum, transfer; "": none
 	RTTMs   *float64 `json:"rtt_ms"`
 	Detail  string   `json:"detail"`
+	Reached bool     `json:"reached"` // the service itself answered: it serves, or says no
+}
+
+// Reachable says whether the service was reached over the path in use; so is one
+// that no measured path says otherwise of.
+func (c Check) Reachable() bool {
+	inUse := c.Path
+	if inUse == "" {
+		inUse = "direct" // nothing lists the target
+	}
+	for _, p := range c.Paths {
+		if p.Path == inUse {
+			return p.Reached
+		}
+	}
+	return inUse != "block"
 }
 
 // CheckProgress is one line of POST /v1/check: a path's result, or with Check the

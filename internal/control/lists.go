@@ -145,11 +145,11 @@ func parseListName(raw string) (string, error) {
 }
 
 // ParseListName allows what can be the name of a section of the settings, and
-// "" for every list.
+// "" for all of them.
 func ParseListName(s string) (string, error) {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 	if len(s) > maxWord || strings.Trim(s, letters) != "" {
-		return "", invalidf("%q cannot be the name of a list: at most %d letters, digits, _ and -", s, maxWord)
+		return "", invalidf("%q cannot be the name of a list or destination: at most %d letters, digits, _ and -", s, maxWord)
 	}
 	return s, nil
 }

@@ -233,6 +233,7 @@ func checkOf(v *view, s reach.State) control.Check {
 func checkPath(r reach.Result) control.CheckPath {
 	return control.CheckPath{
 		Path: r.Path, Outcome: string(r.Outcome), Layer: string(r.Layer), RTTMs: milliseconds(r.RTT), Detail: r.Detail,
+		Reached: r.Outcome.Reached(),
 	}
 }
 
