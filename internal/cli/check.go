@@ -119,6 +119,11 @@ func (a *app) checkLines(checks []control.Check, width int) []string {
 	if len(checks) == 0 {
 		return []string{"Nothing was checked."}
 	}
+	return append(checkTable(checks).lines(a.term, width), append([]string{""}, wrap(checkTotals(checks), "", width)...)...)
+}
+
+// checkTable has a row for each destination, each of its targets, and each path.
+func checkTable(checks []control.Check) *table {
 	t := &table{columns: []column{
 		{title: "DESTINATION, TARGET, PATH", least: 25},
 		{title: "VERDICT, OUTCOME", least: 16},
@@ -131,7 +136,7 @@ func (a *app) checkLines(checks []control.Check, width int) []string {
 		}
 		addCheck(t, c)
 	}
-	return append(t.lines(a.term, width), append([]string{""}, wrap(checkTotals(checks), "", width)...)...)
+	return t
 }
 
 // destinationText is the heading of a destination's checks.

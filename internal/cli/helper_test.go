@@ -150,8 +150,8 @@ func fixtureStatus() control.Status {
 			{Name: "other", Device: "awg0", Backend: "interface", State: "connecting", Reason: "no handshake yet"},
 		},
 		Destinations: []control.DestinationStatus{
-			{Name: "exchanges", Label: "Exchanges", Policy: "tunnel", Path: "home", State: "ok", Addresses: 96, Flows: 10, RxBytes: 73400320, TxBytes: 2097152},
-			{Name: "pools_of_the_farm_behind_the_house", Policy: "auto", Path: "direct", State: "degraded", Reason: "direct is interfered with and no tunnel of this destination works", Addresses: 27, Flows: 2, RxBytes: 900, TxBytes: 1023},
+			{Name: "exchanges", Label: "Exchanges", Policy: "tunnel", Path: "home", State: "ok", Addresses: 96, Flows: 10, RxBytes: 73400320, TxBytes: 2097152, Verdict: "interfered", VerdictReason: "https://www.okx.com/: TLS connection reset right after the name www.okx.com was sent; the same name works through home: interference by name"},
+			{Name: "pools_of_the_farm_behind_the_house", Policy: "auto", Path: "direct", State: "degraded", Reason: "direct is interfered with and no tunnel of this destination works", Addresses: 27, Flows: 2, RxBytes: 900, TxBytes: 1023, Verdict: "service_refused", VerdictReason: "HTTP 451"},
 			{Name: "forbidden", Policy: "block", Path: "block", State: "blocked"},
 		},
 		Problems: []string{"tunnel backup is down: the peer 198.51.100.9:51820 has not answered for 4 minutes", "the address map is 96 % full"},
@@ -168,7 +168,7 @@ func fixtureWhy(query, client string) (control.Why, error) {
 	checked := fixedNow().Add(-3 * time.Minute)
 	return control.Why{
 		Query: query, Client: client, Destination: "exchanges", Rule: "binance.com", Policy: "tunnel",
-		Path: "home", Device: "rd-home", Mark: "0x03000000", Table: 29187, LastCheck: &checked,
+		Path: "home", Device: "rd-home", Mark: "0x03000000", Table: 29187, LastCheck: &checked, Checks: fixtureChecks()[2:],
 		Reason: "policy tunnel; home is the first of its tunnels that is up",
 		Addresses: []control.WhyAddress{
 			{Address: "203.0.113.7", LearnedFrom: "dns", Names: []string{"api.binance.com", "a-name-so-long-that-it-needs-to-be-cut.cdn.example.net"}, Clients: []string{"192.168.1.40"}, AgeS: 75, ExpiresS: 3525},

@@ -156,18 +156,31 @@ func (a *app) destinationLines(destinations []control.DestinationStatus, width i
 		return wrap("No destination is set up: all traffic is direct.", "", width)
 	}
 	t := &table{columns: []column{
-		{title: "DESTINATION", least: 11},
+		{title: "DESTINATION", least: 8},
 		{title: "POLICY"},
 		{title: "PATH", least: 6},
 		{title: "STATE"},
-		{title: "ADDRESSES", right: true},
+		{title: "VERDICT", least: 10},
+		{title: "ADDRS", right: true},
 		{title: "FLOWS", right: true},
-		{title: "RECEIVED", right: true},
+		{title: "RECV", right: true},
 		{title: "SENT", right: true},
 	}}
 	for _, d := range destinations {
-		t.add(d.Reason, text(d.Name), text(d.Policy), text(d.Path), state(d.State),
+		t.add(destinationNote(d), text(d.Name), text(d.Policy), text(d.Path), state(d.State), state(orDash(d.Verdict)),
 			text(strconv.Itoa(d.Addresses)), text(strconv.Itoa(d.Flows)), text(bytesText(d.RxBytes)), text(bytesText(d.TxBytes)))
 	}
 	return t.lines(a.term, width)
+}
+
+// destinationNote says why a destination has its path, and its verdict where that
+// is not simply that it works.
+func destinationNote(d control.DestinationStatus) string {
+	switch {
+	case d.VerdictReason == "" || d.Verdict == "reachable" || d.Verdict == "unknown":
+		return d.Reason
+	case d.Reason == "":
+		return d.Verdict + ": " + d.VerdictReason
+	}
+	return d.Reason + "; " + d.Verdict + ": " + d.VerdictReason
 }

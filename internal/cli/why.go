@@ -78,6 +78,10 @@ func (a *app) printWhy(w control.Why) error {
 		ago := int64(a.now().Sub(*w.LastCheck).Seconds())
 		field("last check", fmt.Sprintf("%s (%s ago)", a.timeText(*w.LastCheck), ageText(ago)))
 	}
+	if len(w.Checks) > 0 {
+		out = append(out, "")
+		out = append(out, checkTable(w.Checks).lines(a.term, width)...)
+	}
 	if len(w.Addresses) > 0 {
 		out = append(out, "")
 		out = append(out, a.addressLines(w.Addresses, width)...)

@@ -103,6 +103,10 @@ type DestinationStatus struct {
 	Flows     int    `json:"flows"`
 	RxBytes   uint64 `json:"rx_bytes"`
 	TxBytes   uint64 `json:"tx_bytes"`
+	// Verdict is what the checks of its targets together say, as in Check, and
+	// VerdictReason that in a sentence. Both are "" where it is not checked.
+	Verdict       string `json:"verdict"`
+	VerdictReason string `json:"verdict_reason"`
 }
 
 // Why answers GET /v1/why?query=…&client=….
@@ -118,7 +122,10 @@ type Why struct {
 	Table       int          `json:"table"`
 	Reason      string       `json:"reason"`
 	Addresses   []WhyAddress `json:"addresses"`
-	LastCheck   *time.Time   `json:"last_check"`
+	// Checks are those of the name or address that was asked for, or where there
+	// are none of it those of its destination; LastCheck is when the last was made.
+	Checks    []Check    `json:"checks"`
+	LastCheck *time.Time `json:"last_check"`
 }
 
 // WhyAddress is one address that a name is known to have, or that was asked for.

@@ -15,10 +15,11 @@ const (
 		tunnels.name tunnels.device tunnels.backend tunnels.state tunnels.last_handshake_s tunnels.rx_bytes
 		tunnels.tx_bytes tunnels.rtt_ms
 		destinations.name destinations.label destinations.policy destinations.path destinations.state
-		destinations.reason destinations.addresses destinations.flows destinations.rx_bytes destinations.tx_bytes`
+		destinations.reason destinations.addresses destinations.flows destinations.rx_bytes destinations.tx_bytes
+		destinations.verdict destinations.verdict_reason`
 	documentedWhy = `query client destination rule policy path device mark table reason
 		addresses.address addresses.learned_from addresses.names addresses.age_s addresses.expires_s
-		addresses.shared_with last_check`
+		addresses.shared_with last_check checks`
 	documentedEvent = `time kind destination tunnel from to reason`
 )
 

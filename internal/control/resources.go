@@ -72,6 +72,11 @@ func (v Why) filled() Why {
 		addresses[i] = w
 	}
 	v.Addresses = addresses
+	checks := make([]Check, len(v.Checks))
+	for i, c := range v.Checks {
+		checks[i] = c.filled()
+	}
+	v.Checks = checks
 	return v
 }
 

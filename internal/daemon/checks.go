@@ -205,10 +205,10 @@ func (d *daemon) checks(context.Context) ([]control.Check, error) {
 	if err := v.ready(); err != nil {
 		return nil, err
 	}
-	return checksOf(&v, d.runner.Verdicts()), nil
+	return toldChecks(&v, d.runner.Verdicts()), nil
 }
 
-func checksOf(v *view, states []reach.State) []control.Check {
+func toldChecks(v *view, states []reach.State) []control.Check {
 	out := make([]control.Check, len(states))
 	for i, s := range states {
 		out[i] = checkOf(v, s)

@@ -146,6 +146,7 @@ func (d *daemon) status(context.Context) (control.Status, error) {
 	for i := range v.settings.plan.Destinations {
 		out.Destinations = append(out.Destinations, destinationStatus(&v, &v.settings.plan.Destinations[i], use))
 	}
+	addVerdicts(out.Destinations, d.runner.Verdicts())
 	return out, nil
 }
 

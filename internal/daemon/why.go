@@ -67,6 +67,8 @@ func (q *question) answer(query string) error {
 	} else {
 		q.name(query)
 	}
+	q.out.Checks = q.view.checksOf(q.out.Destination, query, q.runner.Verdicts())
+	q.out.LastCheck = lastCheck(q.out.Checks)
 	return nil
 }
 
