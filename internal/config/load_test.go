@@ -176,12 +176,10 @@ func TestParseFillsInDefaults(t *testing.T) {
 	}
 }
 
-func TestParseNotesWhatIsNotYetActive(t *testing.T) {
-	const later = "is accepted, but not yet active in this version: "
+func TestParseNotesADisabledTunnelInUse(t *testing.T) {
 	text := strings.NewReplacer("dns 'observe'", "dns 'secure'", "local_dns 'off'", "local_dns '1'").Replace(all)
 	_, got := told(t, text)
 	want := []string{
-		`note: line 18, section main, option metrics_listen, value "[::1]:9640": ` + later + `metrics are on the control socket only`,
 		`note: line 56, section exchanges, option tunnel, value "home": is a tunnel that is disabled`,
 	}
 	if d := cmp.Diff(want, got); d != "" {

@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"log/slog"
+	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 
@@ -56,7 +58,7 @@ func (r *reader) main(s *uci.Section) Main {
 	if len(m.Resolvers) == 0 {
 		m.Resolvers = defaultMain().Resolvers
 	}
-	mainLater(&m, got)
+	mainNotes(&m, got)
 	if v, ok := got["wan"]; ok && slices.Contains(m.LAN, m.WAN) {
 		v.fail("is also in list lan: the clients' side and the provider's side must differ", "")
 	}
@@ -69,14 +71,24 @@ func checkUpstream(s string) error {
 	return err
 }
 
-// mainLater notes what is set and not yet active.
-func mainLater(m *Main, got given) {
+// mainNotes notes what has no effect, or more than is wanted.
+func mainNotes(m *Main, got given) {
 	if v, ok := got["resolver"]; ok && m.DNS == DNSObserve {
 		v.note("has no effect with dns 'observe'", "set option dns 'secure'")
 	}
-	if v, ok := got["metrics_listen"]; ok {
-		v.later("metrics are on the control socket only")
+	if v, ok := got["metrics_listen"]; ok && everywhere(m.MetricsListen) {
+		v.note("listens on every address, that of the WAN too as far as the firewall lets in", "give an address of the LAN")
 	}
+}
+
+// everywhere says whether a host:port is that of every address.
+func everywhere(hostPort string) bool {
+	host, _, err := net.SplitHostPort(hostPort)
+	if err != nil {
+		return false
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.IsUnspecified()
 }
 
 // targetField takes the URLs of checks.

@@ -230,6 +230,10 @@ func TestParseNotesWhatMayNotBeMeant(t *testing.T) {
 		want       []string
 	}{
 		{"no main", tunnel, []string{`note: there is no section main: defaults count for all of it; add: config routerd 'main'`}},
+		{"metrics on every address", "config routerd main\n\toption metrics_listen 0.0.0.0:9640\n", []string{
+			`note: line 2, section main, option metrics_listen, value "0.0.0.0:9640": listens on every address, that of the WAN too as far as the firewall lets in; give an address of the LAN`,
+		}},
+		{"metrics on one address", "config routerd main\n\toption metrics_listen router.lan:9640\n", nil},
 		{"nothing listed", head + dest, []string{`note: line 2, section a: matches nothing: it has no service, category, domain, address or file; add a rule, or disable the destination`}},
 		{"nothing listed and disabled", head + dest + "\toption enabled 0\n", nil},
 		{"nothing listed but a list", head + dest + "config list l\n\toption url file:///a\n\toption destination a\n", nil},

@@ -170,6 +170,11 @@ const (
 	EventFault   EventKind = "fault"
 )
 
+// EventKinds lists all.
+func EventKinds() []EventKind {
+	return []EventKind{EventPath, EventVerdict, EventTunnel, EventConfig, EventFault}
+}
+
 // Event is one line of GET /v1/events.
 type Event struct {
 	// Seq counts events since the daemon's start, from 1; EventLog.Add sets it.

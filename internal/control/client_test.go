@@ -78,7 +78,7 @@ func TestClientAndServerAgree(t *testing.T) {
 	gotStatus, err := c.Status(ctx)
 	same(t, "status", gotStatus, status, err)
 	gotWhy, err := c.Why(ctx, "Example.ORG", "::ffff:192.168.1.2")
-	same(t, "why", gotWhy, Why{Query: "example.org", Client: "192.168.1.2", Path: "direct", Addresses: []WhyAddress{}}, err)
+	same(t, "why", gotWhy, Why{Query: "example.org", Client: "192.168.1.2", Path: "direct", Addresses: []WhyAddress{}, Checks: []Check{}}, err)
 	gotFlows, err := c.Flows(ctx)
 	same(t, "flows", gotFlows, flows, err)
 	gotFindings, err := c.Doctor(ctx)

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"iter"
+	"maps"
 	"sync"
 	"time"
 )
@@ -20,11 +21,23 @@ type EventLog struct {
 	ring [eventLogSize]Event // guarded by mu; event n is at n % eventLogSize
 	last uint64              // guarded by mu; Seq of the newest event, 0: none
 	more chan struct{}       // guarded by mu; closed by the next Add
+	// counts are all events that were added; guarded by mu.
+	counts map[EventCount]uint64
 }
+
+// EventCount names a counter of events; Destination is "" for those of none.
+type EventCount struct {
+	Kind        EventKind
+	Destination string
+}
+
+// maxEventCounts bounds the counters; destinations that come later are counted
+// with those of none.
+const maxEventCounts = 2048
 
 // NewEventLog makes an empty log. The clock dates events that carry no time.
 func NewEventLog(now func() time.Time) *EventLog {
-	return &EventLog{now: now, more: make(chan struct{})}
+	return &EventLog{now: now, more: make(chan struct{}), counts: map[EventCount]uint64{}}
 }
 
 // Add appends an event, sets its Seq, and its Time when that is zero.
@@ -37,8 +50,24 @@ func (l *EventLog) Add(e Event) {
 		e.Time = l.now()
 	}
 	l.ring[e.Seq%eventLogSize] = e
+	l.count(EventCount{e.Kind, e.Destination})
 	close(l.more)
 	l.more = make(chan struct{})
+}
+
+// count is called with mu held.
+func (l *EventLog) count(key EventCount) {
+	if _, known := l.counts[key]; !known && len(l.counts) >= maxEventCounts {
+		key.Destination = ""
+	}
+	l.counts[key]++
+}
+
+// Counts gives how many events were ever added, forgotten ones too.
+func (l *EventLog) Counts() map[EventCount]uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.counts)
 }
 
 // After gives the remembered events whose Seq is greater than since, oldest

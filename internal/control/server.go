@@ -80,8 +80,7 @@ func Serve(ctx context.Context, socketPath string, h Handlers, log *slog.Logger)
 	return ServeOn(ctx, ln, h, log)
 }
 
-// ServeOn answers on a listener of Listen until ctx ends, which is no error,
-// and closes it.
+// ServeOn answers on a listener until ctx ends, which is no error, and closes it.
 func ServeOn(ctx context.Context, ln net.Listener, h Handlers, log *slog.Logger) error {
 	return serve(ctx, ln, h, log, defaultLimits())
 }
@@ -116,7 +115,7 @@ func serve(ctx context.Context, ln net.Listener, h Handlers, log *slog.Logger, l
 		return nil
 	}
 	_ = srv.Close()
-	return fmt.Errorf("serve the control socket: %w", err)
+	return fmt.Errorf("serve on %s: %w", ln.Addr(), err)
 }
 
 // api answers requests.

@@ -32,6 +32,7 @@ type view struct {
 	refused  []string                // why the settings in the file are not in force
 	failed   string                  // why the kernel is not as it should be; "": it is
 	full     bool                    // an address found no room lately
+	unheard  string                  // why metrics are not listened for; "": they are, or shall not be
 	applied  bool                    // the kernel has been in line with settings once
 	// rules finds the plan's rules over names by the hash that learned entries
 	// name them by: indexes of plan.Names.

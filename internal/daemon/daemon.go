@@ -119,6 +119,7 @@ type daemon struct {
 	surveyed []string      // problems that the last survey found
 	down     map[string]bool
 	limits   *limiter
+	exporter exporter
 
 	lastTurn, lastRoom, lastCatchUp, lastExpire, lastEvidence time.Time
 	lost                                                      uint64        // events that were lost, of which catchUp knows
@@ -155,6 +156,7 @@ func newDaemon(o Options) (*daemon, error) {
 
 // close lets go of everything; the kernel goes on.
 func (d *daemon) close() {
+	d.exporter.close()
 	d.closeResolver()
 	d.closeDataPlane()
 	d.tunnels.Close()
@@ -194,7 +196,7 @@ func (d *daemon) begin(ctx context.Context, s *settings) error {
 	err := d.pursue(ctx, s)
 	switch {
 	case err == nil:
-		d.inForce(s)
+		d.inForce(ctx, s)
 	case d.dp == nil && s.cfg.Main.Enabled:
 		return err
 	case ctx.Err() == nil:
@@ -256,6 +258,7 @@ func (d *daemon) turn(ctx context.Context) {
 		d.lastExpire = time.Now()
 		d.expire(ctx)
 		d.loadAgain(ctx)
+		d.serveMetricsAgain(ctx)
 	}
 }
 
@@ -301,7 +304,7 @@ func (d *daemon) applyRest(ctx context.Context) error {
 		if err := d.pursue(ctx, d.target); err != nil {
 			return err
 		}
-		d.inForce(d.target)
+		d.inForce(ctx, d.target)
 		return nil
 	}
 	err := d.apply(ctx, d.dirty)

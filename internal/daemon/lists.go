@@ -111,7 +111,7 @@ func (d *daemon) listsChanged(ctx context.Context) error {
 	if err := d.change(ctx, s); err != nil {
 		return err
 	}
-	d.inForce(s)
+	d.inForce(ctx, s)
 	return nil
 }
 

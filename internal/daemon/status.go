@@ -39,6 +39,7 @@ func (d *daemon) handlers() control.Handlers {
 		Lists:     d.listStatus, UpdateList: d.updateList,
 		Doctor: d.doctor,
 		Checks: d.checks, Check: d.check, History: d.history,
+		Metrics: d.metrics,
 	}
 }
 
@@ -185,6 +186,9 @@ func (v *view) kernelProblems() []string {
 		}
 	}
 	out = append(out, v.problems...)
+	if v.unheard != "" {
+		out = append(out, v.unheard)
+	}
 	for _, t := range v.tunnels {
 		if t.Health != tunnel.Up && t.Cause != tunnel.CauseStandby {
 			out = append(out, "tunnel "+t.Name+" is "+string(t.Health)+": "+t.Reason)
@@ -199,6 +203,7 @@ type use struct {
 	addresses int
 	flows     int
 	byDest    map[ebpf.Destination]destinationUse
+	counts    map[ebpf.CountKey]ebpf.Count
 }
 
 type destinationUse struct {
@@ -238,11 +243,10 @@ func measureUse(dp *ebpf.DataPlane, v *view) (use, error) {
 		d.flows++
 		u.byDest[f.Destination] = d
 	}
-	counts, err := dp.Counts()
-	if err != nil {
+	if u.counts, err = dp.Counts(); err != nil {
 		return u, err
 	}
-	for k, c := range counts {
+	for k, c := range u.counts {
 		d := u.byDest[k.Destination]
 		if k.ToClient {
 			d.rx += c.Bytes

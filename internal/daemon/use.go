@@ -33,7 +33,8 @@ func (d *daemon) reload(ctx context.Context) ([]config.Problem, error) {
 		d.refuse(problems, err)
 		return problems, err
 	}
-	return problems, d.adopt(ctx, s)
+	err = d.adopt(ctx, s)
+	return append(problems, d.exporter.problems(s)...), err
 }
 
 // adopt brings settings about that were read from the file just now.
@@ -44,18 +45,19 @@ func (d *daemon) adopt(ctx context.Context, s *settings) error {
 		d.set(func(v *view) { v.refused = []string{"settings not applied: " + err.Error()} })
 		return err
 	}
-	d.inForce(s)
+	d.inForce(ctx, s)
 	return nil
 }
 
 // inForce takes note of settings that have been applied.
-func (d *daemon) inForce(s *settings) {
+func (d *daemon) inForce(ctx context.Context, s *settings) {
 	if s == d.inFile {
 		d.set(func(v *view) { v.refused = nil })
 	}
 	d.lists.Set(s.cfg.Lists)
 	d.keeper.set(fixedHosts(s))
 	d.setChecks(s)
+	d.serveMetrics(ctx, s)
 	d.warn("keep a copy of the settings", saveGood(d.o.StateDir, s.text))
 	d.events.Add(control.Event{Kind: control.EventConfig, To: "applied", Reason: fmt.Sprintf(
 		"%d destinations, %d names, %d networks, %d tunnels",

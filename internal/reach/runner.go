@@ -79,6 +79,7 @@ type Runner struct {
 	mu       sync.Mutex // guards what follows
 	schedule *Schedule
 	history  *History
+	totals   totals
 	paths    []Path
 	targets  map[string]*watched
 	changes  []Change // not yet fetched
@@ -114,7 +115,7 @@ func NewRunner(o RunnerOptions) *Runner {
 	}
 	r := &Runner{
 		prober: o.Prober, now: o.Now, log: o.Log, wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
-		schedule: NewSchedule(o.Limits, o.Random, o.Now()), history: NewHistory(), targets: map[string]*watched{},
+		schedule: NewSchedule(o.Limits, o.Random, o.Now()), history: NewHistory(), totals: totals{}, targets: map[string]*watched{},
 	}
 	r.controls = &controls{prober: o.Prober, now: o.Now, spent: r.spent}
 	r.controls.set(DefaultControls())
@@ -155,10 +156,12 @@ func (r *Runner) Set(specs []Spec, paths []Path) {
 	}
 	r.targets, r.paths = next, slices.Clone(paths)
 	r.schedule.Set(r.now(), items, len(paths))
-	r.history.Keep(func(destination, path string) bool {
+	keep := func(destination, path string) bool {
 		return slices.ContainsFunc(specs, func(s Spec) bool { return s.Destination == destination }) &&
 			slices.ContainsFunc(paths, func(p Path) bool { return p.Name == path })
-	})
+	}
+	r.history.Keep(keep)
+	r.totals.keep(keep)
 	r.look()
 }
 
@@ -268,6 +271,7 @@ func (r *Runner) take(spec Spec, round Round) Done {
 		done.Stalled = done.Stalled || x.Outcome == Stalled
 		if slices.ContainsFunc(r.paths, func(p Path) bool { return p.Name == x.Path }) {
 			r.history.Add(now, spec.Destination, x)
+			r.totals.add(spec.Destination, x)
 		}
 	}
 	from := w.tracker.Verdict()

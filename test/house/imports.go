@@ -50,18 +50,18 @@ func arrows() map[string][]string {
 // tests stays out of the binary. test/… may import all of them.
 func owners() map[string][]string {
 	return map[string][]string{
-		"github.com/cilium/ebpf":             {"ebpf"},
-		"github.com/google/nftables":         {"netcfg", "internal/doctor"},
-		"github.com/coreos/go-iptables":      {"netcfg"},
-		"github.com/vishvananda/netlink":     {"ebpf", "netcfg", "internal/tunnel", "internal/doctor", "internal/daemon"},
-		"golang.zx2c4.com/wireguard":         {"internal/tunnel"},
-		"github.com/spf13/cobra":             {"internal/cli"},
-		"golang.org/x/term":                  {"internal/cli"},
-		"github.com/VictoriaMetrics/metrics": {"internal/control", "internal/daemon"},
-		"github.com/google/go-cmp":           {},
-		"github.com/miekg/dns":               {},
-		"github.com/vishvananda/netns":       {},
-		"testing":                            {},
+		"github.com/cilium/ebpf":         {"ebpf"},
+		"github.com/google/nftables":     {"netcfg", "internal/doctor"},
+		"github.com/coreos/go-iptables":  {"netcfg"},
+		"github.com/vishvananda/netlink": {"ebpf", "netcfg", "internal/tunnel", "internal/doctor", "internal/daemon"},
+		"golang.zx2c4.com/wireguard":     {"internal/tunnel"},
+		"github.com/spf13/cobra":         {"internal/cli"},
+		"golang.org/x/term":              {"internal/cli"},
+		"go.yaml.in/yaml/v3":             {},
+		"github.com/google/go-cmp":       {},
+		"github.com/miekg/dns":           {},
+		"github.com/vishvananda/netns":   {},
+		"testing":                        {},
 	}
 }
 
