@@ -1,0 +1,102 @@
+// Command init is the first program of a machine: it finds the job, lays the
+// file system, runs the command and tells what came of it. Package machine has
+// the other side.
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/routerd/routerd/test/machine/job"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "init: error:", err)
+	}
+	// Whatever was printed is on its way before the machine ends.
+	unix.Sync()
+	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+	select {}
+}
+
+func run() error {
+	if err := mountAll(
+		mount{"devtmpfs", "/dev", "devtmpfs", ""},
+		mount{"proc", "/proc", "proc", ""},
+		mount{"sysfs", "/sys", "sysfs", ""},
+	); err != nil {
+		return err
+	}
+	console, err := os.OpenFile("/dev/console", os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("open console: %w", err)
+	}
+	for fd := range 3 {
+		if err := unix.Dup3(int(console.Fd()), fd, 0); err != nil && int(console.Fd()) != fd {
+			return fmt.Errorf("take console: %w", err)
+		}
+	}
+	raw, err := os.ReadFile(job.File)
+	if err != nil {
+		return err
+	}
+	var j job.Job
+	if err := json.Unmarshal(raw, &j); err != nil {
+		return fmt.Errorf("parse %s: %w", job.File, err)
+	}
+	now := unix.NsecToTimeval(j.Now.UnixNano())
+	if err := unix.Settimeofday(&now); err != nil {
+		return fmt.Errorf("set clock: %w", err)
+	}
+	if err := loadModules("/modules"); err != nil {
+		return err
+	}
+	if err := layRoot(j); err != nil {
+		return err
+	}
+	if err := upLoopback(); err != nil {
+		return err
+	}
+	return perform(j)
+}
+
+// loadModules loads the modules of a folder in the order of its file list.
+func loadModules(dir string) error {
+	raw, err := os.ReadFile(filepath.Join(dir, "list"))
+	if err != nil {
+		return err
+	}
+	for name := range linesOf(string(raw)) {
+		f, err := os.Open(filepath.Join(dir, name))
+		if err != nil {
+			return err
+		}
+		err = unix.FinitModule(int(f.Fd()), "", 0)
+		f.Close()
+		if err != nil && err != unix.EEXIST {
+			return fmt.Errorf("load module %s: %w", name, err)
+		}
+	}
+	return waitForDevices()
+}
+
+// waitForDevices waits until the bus has shown the first 9P device: devices are
+// found after the module has been loaded, not while.
+func waitForDevices() error {
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		tags, err := filepath.Glob("/sys/bus/virtio/drivers/9pnet_virtio/virtio*")
+		if err != nil {
+			return err
+		}
+		if len(tags) > 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("no 9P device was found")
+}

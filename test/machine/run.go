@@ -1,0 +1,220 @@
+package machine
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/routerd/routerd/test/machine/job"
+)
+
+// Options are how a command is run.
+type Options struct {
+	// Dir is the folder that the command is started in; it must be in one of
+	// Shares or in the repository.
+	Dir string
+	// Env is added to the environment, each as NAME=value.
+	Env []string
+	// Shares are more folders that the machine sees, read-only, at their path.
+	Shares []string
+	// Memory is the machine's, MiB; 0: what the target has.
+	Memory int
+	// Terminal says that standard input is a person's terminal in raw mode.
+	Terminal      bool
+	Rows, Columns uint16
+	// Stdin is what is typed; nil: nothing ever is.
+	Stdin *os.File
+	// Stdout takes what the command writes, errors included.
+	Stdout io.Writer
+}
+
+// Version is the kernel's, once Fetch has been done.
+func (c Cache) Version(t Target) (string, error) {
+	raw, err := os.ReadFile(filepath.Join(c.folder(t), "version"))
+	if err != nil {
+		return "", fmt.Errorf("read kernel's version: %w", err)
+	}
+	return string(raw), nil
+}
+
+// Run boots a machine for one command and gives what came of it. The machine
+// ends with the command, or when ctx ends. An exit status other than 0 is no
+// error; a machine that breaks down is, with the end of what it said.
+func (c Cache) Run(ctx context.Context, t Target, argv []string, o Options) (job.Result, error) {
+	if err := c.Fetch(ctx, t); err != nil {
+		return job.Result{}, err
+	}
+	if _, err := exec.LookPath(t.QEMU); err != nil {
+		return job.Result{}, fmt.Errorf("%s is needed for a %s machine: apt-get install --no-install-recommends %s", t.QEMU, t.Name, t.Package)
+	}
+	temp, err := os.MkdirTemp("", "routerd-machine-")
+	if err != nil {
+		return job.Result{}, fmt.Errorf("make folder of machine: %w", err)
+	}
+	defer os.RemoveAll(temp)
+	j := c.job(t, argv, o)
+	initrd := filepath.Join(temp, "initrd")
+	if err := c.writeInitrd(ctx, t, j, initrd); err != nil {
+		return job.Result{}, err
+	}
+	return boot(ctx, exec.CommandContext(ctx, t.QEMU, c.arguments(t, j, o, initrd)...), j, o)
+}
+
+// job says what the machine is to do.
+func (c Cache) job(t Target, argv []string, o Options) job.Job {
+	j := job.Job{
+		ID: rand.Text()[:8], Argv: argv, Dir: o.Dir, Env: o.Env, Now: time.Now(),
+		Terminal: o.Terminal, Rows: o.Rows, Columns: o.Columns,
+	}
+	if j.Dir == "" {
+		j.Dir = "/"
+	}
+	if t.Debian != "" {
+		j.Tools = "/dev/vda"
+	}
+	folders := append([]string{c.Root}, o.Shares...)
+	for i, dir := range slices.Compact(folders) {
+		j.Shares = append(j.Shares, job.Share{Tag: "share" + strconv.Itoa(i), Path: dir})
+	}
+	return j
+}
+
+// arguments are QEMU's.
+func (c Cache) arguments(t Target, j job.Job, o Options, initrd string) []string {
+	memory := t.Memory
+	if o.Memory > 0 {
+		memory = o.Memory
+	}
+	args := append([]string{"-chardev", "stdio,id=console,signal=off"}, t.Args...)
+	args = append(args,
+		"-m", strconv.Itoa(memory), "-display", "none", "-monitor", "none", "-no-reboot", "-nodefaults",
+		"-kernel", filepath.Join(c.folder(t), "kernel"), "-initrd", initrd,
+		"-append", "console="+t.Console+" quiet loglevel=3 panic=-1",
+		"-object", "rng-random,filename=/dev/urandom,id=rng", "-device", "virtio-rng-"+t.Bus+",rng=rng")
+	share := func(tag, dir string) {
+		args = append(args,
+			"-fsdev", "local,security_model=none,readonly=on,multidevs=remap,id="+tag+",path="+escape(dir),
+			"-device", "virtio-9p-"+t.Bus+",fsdev="+tag+",mount_tag="+tag)
+	}
+	if j.Tools != "" {
+		args = append(args, "-drive", "if=none,id=tools,format=raw,snapshot=on,file="+escape(filepath.Join(c.folder(t), "tools.ext4")),
+			"-device", "virtio-blk-"+t.Bus+",drive=tools")
+	}
+	for _, s := range j.Shares {
+		share(s.Tag, s.Path)
+	}
+	return args
+}
+
+// escape is a value of one of QEMU's options: a comma would end it.
+func escape(s string) string { return strings.ReplaceAll(s, ",", ",,") }
+
+// writeInitrd writes the initial file system: the first program, modules, job.
+func (c Cache) writeInitrd(ctx context.Context, t Target, j job.Job, file string) error {
+	program := file + ".init"
+	build := exec.CommandContext(ctx, filepath.Join(c.Root, "scripts/cross"), t.Arch,
+		"build", "-trimpath", "-ldflags=-s -w", "-o", program, "./test/machine/cmd/init")
+	build.Dir = c.Root
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build init for %s: %w\n%s", t.Arch, err, lastLines(string(out), 10))
+	}
+	var b bytes.Buffer
+	a := newArchive(&b)
+	for name, from := range map[string]string{"init": program} {
+		content, err := os.ReadFile(from)
+		if err != nil {
+			return fmt.Errorf("make initial file system: %w", err)
+		}
+		a.file(name, 0o755, content)
+	}
+	modules, err := filepath.Glob(filepath.Join(c.folder(t), "modules/*"))
+	if err != nil {
+		return fmt.Errorf("make initial file system: %w", err)
+	}
+	for _, m := range modules {
+		content, err := os.ReadFile(m)
+		if err != nil {
+			return fmt.Errorf("make initial file system: %w", err)
+		}
+		a.file("modules/"+filepath.Base(m), 0o644, content)
+	}
+	text, err := json.Marshal(j)
+	if err != nil {
+		return fmt.Errorf("make initial file system: %w", err)
+	}
+	a.file(strings.TrimPrefix(job.File, "/"), 0o600, text)
+	a.device("dev/console", 0o600, 5, 1)
+	if err := a.close(); err != nil {
+		return fmt.Errorf("make initial file system: %w", err)
+	}
+	return os.WriteFile(file, b.Bytes(), 0o600)
+}
+
+// boot runs the emulator until the command has ended.
+func boot(ctx context.Context, qemu *exec.Cmd, j job.Job, o Options) (job.Result, error) {
+	c := &console{job: j, out: o.Stdout}
+	out, err := qemu.StdoutPipe()
+	if err != nil {
+		return job.Result{}, fmt.Errorf("start machine: %w", err)
+	}
+	var failed bytes.Buffer
+	qemu.Stderr = &failed
+	if o.Stdin != nil {
+		qemu.Stdin = o.Stdin
+	}
+	if err := qemu.Start(); err != nil {
+		return job.Result{}, fmt.Errorf("start machine: %w", err)
+	}
+	failure := follow(out, c)
+	// The machine has nothing more to say; it need not shut down.
+	_ = qemu.Process.Kill()
+	_ = qemu.Wait()
+	switch {
+	case c.result != nil:
+		return *c.result, nil
+	case ctx.Err() != nil:
+		return job.Result{}, fmt.Errorf("the machine was stopped: %w", context.Cause(ctx))
+	case failure != nil:
+		return job.Result{}, failure
+	}
+	return job.Result{}, fmt.Errorf("the machine broke down%s\n%s%s", when(c), failed.String(), c.tail())
+}
+
+func when(c *console) string {
+	if c.on {
+		return " while the command ran"
+	}
+	return " before the command began"
+}
+
+// follow copies what the machine writes to the console until the command has
+// ended or the machine has.
+func follow(from io.Reader, c *console) error {
+	b := make([]byte, 16<<10)
+	for c.result == nil {
+		n, err := from.Read(b)
+		if n > 0 {
+			if _, err := c.Write(b[:n]); err != nil {
+				return err
+			}
+		}
+		if err != nil {
+			if errors.Is(err, io.EOF) || errors.Is(err, os.ErrClosed) {
+				return nil
+			}
+			return fmt.Errorf("read from machine: %w", err)
+		}
+	}
+	return nil
+}
