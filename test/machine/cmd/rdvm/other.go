@@ -97,7 +97,10 @@ func (a *app) testCommand() *cobra.Command {
 		Example:            "  scripts/vm test mipsel ./ebpf -run TestSteer -v",
 		DisableFlagParsing: true,
 		RunE: func(c *cobra.Command, args []string) error {
-			// Flags are go test's; --root is put ahead of them by scripts/vm.
+			// Flags are go test's, but for the one that scripts/vm puts ahead.
+			if len(args) > 2 && args[0] == "--root" {
+				a.root, args = args[1], args[2:]
+			}
 			if len(args) < 2 || slices.Contains(args, "--help") || slices.Contains(args, "-h") {
 				return c.Help()
 			}
