@@ -76,10 +76,13 @@ static __always_inline int hello_load(struct __sk_buff *skb, struct scratch *s, 
 	len -= skip;
 	s->h.off = s->p.payload + skip;
 	s->h.stop = HELLO_AT + len;
+	/* Verifiers before 6.8 learn from a comparison with zero only that the
+	 * length may still be anything: the least length has to come of a sum. */
+	len--;
 	asm volatile("" : "+r"(len));
-	if (!len || len > HELLO_MAX)
+	if (len >= HELLO_MAX)
 		return 0;
-	return !bpf_skb_load_bytes(skb, s->p.payload + skip, s->msg + HELLO_AT, len);
+	return !bpf_skb_load_bytes(skb, s->p.payload + skip, s->msg + HELLO_AT, len + 1);
 }
 
 /* The part in front of what has a length of its own. */
@@ -173,10 +176,12 @@ static __always_inline void hello_keep(struct __sk_buff *skb, struct scratch *s)
 	if (pos < stop) {
 		carry = stop - pos;
 		at = RD_HELLO_TAIL - carry;
+		carry--; /* as in hello_load */
 		asm volatile("" : "+r"(carry), "+r"(at));
-		if (pos < HELLO_AT || !carry || carry > RD_HELLO_TAIL || at > RD_HELLO_TAIL ||
-		    bpf_skb_load_bytes(skb, s->h.off + pos - HELLO_AT, h->tail + at, carry))
+		if (pos < HELLO_AT || carry >= RD_HELLO_TAIL || at > RD_HELLO_TAIL ||
+		    bpf_skb_load_bytes(skb, s->h.off + pos - HELLO_AT, h->tail + at, carry + 1))
 			return;
+		carry++;
 	}
 	h->client = s->p.src;
 	h->server = s->p.dst;

@@ -180,7 +180,7 @@ func unpackKernel(ctx context.Context, deb, version, dir string) error {
 	}
 	kernel := "./lib/modules/" + version + "/kernel/"
 	args := []string{"--extract", "--directory", tools, "--wildcards", "./boot/vmlinuz-*", "./lib/modules/" + version + "/modules.*"}
-	for _, part := range []string{"net", "crypto", "lib", "fs/9p", "fs/overlayfs", "fs/netfs", "fs/fscache", "fs/ext4", "fs/jbd2", "fs/mbcache.ko*", "drivers/block/virtio_blk.ko*", "drivers/virtio", "drivers/char/hw_random"} {
+	for _, part := range []string{"net", "crypto", "lib", "fs/9p", "fs/overlayfs", "fs/netfs", "fs/fscache", "fs/ext4", "fs/jbd2", "fs/mbcache.ko*", "drivers/block/virtio_blk.ko*", "drivers/virtio", "drivers/s390/virtio", "drivers/char/hw_random"} {
 		args = append(args, kernel+part)
 	}
 	for _, part := range []string{"drivers/net/*.ko*", "drivers/net/wireguard*", "arch/*/crypto*", "arch/*/lib*"} {

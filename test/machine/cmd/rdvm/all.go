@@ -1,5 +1,202 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
 
-func (a *app) allCommand() *cobra.Command { return &cobra.Command{Use: "all"} }
+	"github.com/spf13/cobra"
+
+	"github.com/routerd/routerd/test/machine"
+)
+
+// kernelPackages are those whose tests run in every machine. Tests of the
+// second list drive ip, nft and the like, which big-endian MIPS does not have.
+var (
+	kernelPackages = []string{"./ebpf", "./internal/tunnel"}
+	toolPackages   = []string{"./netcfg"}
+)
+
+const routerPackage = "./test/machine/router"
+
+// suite is a run of all tests in machines.
+type suite struct {
+	app      *app
+	store    machine.Cache
+	logs     string
+	parallel int
+}
+
+func (a *app) allCommand() *cobra.Command {
+	s := &suite{app: a}
+	c := &cobra.Command{
+		Use: "all [TARGET …]", Short: "run all tests in machines, and print a line for each",
+		Long: `Run the tests of ebpf, netcfg, internal/tunnel and test/machine/router in
+machines of every target, or of those that are named, and print a line for each:
+its kernel, how programs attach, whether they are compiled (JIT), tests,
+seconds, the most memory that was in use, and the throughput of traffic that is
+not steered against plain forwarding. go test's output is kept in build/vm.`,
+		Example: "  scripts/vm all\n  scripts/vm all mips mipsel --parallel 1",
+		RunE: func(c *cobra.Command, args []string) error {
+			targets, err := chosen(args)
+			if err != nil {
+				return err
+			}
+			if s.store, err = a.store(); err != nil {
+				return err
+			}
+			s.logs = filepath.Join(a.root, "build/vm")
+			if err := os.MkdirAll(s.logs, 0o755); err != nil {
+				return fmt.Errorf("make folder for logs: %w", err)
+			}
+			return s.run(c.Context(), targets)
+		},
+	}
+	c.Flags().IntVar(&s.parallel, "parallel", 2, "machines at a time")
+	return c
+}
+
+// run tests the targets and prints their lines in the order of the targets.
+func (s *suite) run(ctx context.Context, targets []machine.Target) error {
+	if s.parallel < 1 {
+		return usageError{fmt.Errorf("--parallel %d: 1 or more is allowed", s.parallel)}
+	}
+	reports := make([]machine.Report, len(targets))
+	failed := make([]error, len(targets))
+	// What is built takes as long as all tests: others need not wait for it.
+	order := make([]int, len(targets))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return len(targets[a].Debian) - len(targets[b].Debian) })
+	work := make(chan int)
+	var all sync.WaitGroup
+	for range s.parallel {
+		all.Go(func() {
+			for i := range work {
+				reports[i], failed[i] = s.one(ctx, targets[i])
+			}
+		})
+	}
+	for _, i := range order {
+		work <- i
+	}
+	close(work)
+	all.Wait()
+	return s.tell(reports, failed)
+}
+
+// tell prints the table and what failed.
+func (s *suite) tell(reports []machine.Report, failed []error) error {
+	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, machine.Header())
+	run, bad := 0, 0
+	for i, r := range reports {
+		if failed[i] == nil {
+			fmt.Fprintln(w, r.Line())
+			run, bad = run+r.Run-r.Failed, bad+r.Failed+len(r.Broken)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("print table: %w", err)
+	}
+	for i, r := range reports {
+		if failed[i] == nil && !r.OK() {
+			fmt.Print(r.Summary())
+			failed[i] = fmt.Errorf("%s: tests failed; their output is in build/vm/%s.json", r.Target, r.Target)
+		}
+	}
+	fmt.Printf("%d passed, %d failed\n", run, bad)
+	return errors.Join(failed...)
+}
+
+// one runs all tests in machines of one target.
+func (s *suite) one(ctx context.Context, t machine.Target) (machine.Report, error) {
+	r := machine.Report{Target: t.Name}
+	if err := s.store.Fetch(ctx, t); err != nil {
+		return r, err
+	}
+	var err error
+	if r.Kernel, err = s.store.Version(t); err != nil {
+		return r, err
+	}
+	packages := slices.Clone(kernelPackages)
+	if t.Debian != "" {
+		packages = append(packages, toolPackages...)
+	}
+	start := time.Now()
+	s.app.say("%s: testing on Linux %s", t.Name, r.Kernel)
+	log, err := os.Create(filepath.Join(s.logs, t.Name+".json"))
+	if err != nil {
+		return r, fmt.Errorf("keep output: %w", err)
+	}
+	defer log.Close()
+	figures := filepath.Join(s.logs, t.Name+".figures")
+	if err := os.RemoveAll(figures); err != nil {
+		return r, fmt.Errorf("keep figures: %w", err)
+	}
+	if err := s.tests(ctx, t, &r, log, figures, append([]string{"-json"}, packages...)); err != nil {
+		return r, err
+	}
+	daemon, err := s.daemon(ctx, t)
+	if err != nil {
+		return r, err
+	}
+	if err := s.tests(ctx, t, &r, log, figures, []string{"-json", routerPackage, "-routerd", daemon}); err != nil {
+		return r, err
+	}
+	r.Took = time.Since(start)
+	s.app.say("%s: %s", t.Name, strings.ReplaceAll(r.Line(), "\t", " "))
+	return r, s.memory(&r, figures)
+}
+
+func (s *suite) memory(r *machine.Report, figures string) error {
+	f, err := os.Open(figures)
+	if err != nil {
+		return fmt.Errorf("read figures: %w", err)
+	}
+	defer f.Close()
+	return r.Memory(f)
+}
+
+// tests runs go test and takes its output in. That tests fail is no error here.
+func (s *suite) tests(ctx context.Context, t machine.Target, r *machine.Report, log io.Writer, figures string, args []string) error {
+	cmd := goTest(ctx, s.app.root, t, figures, args)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return fmt.Errorf("start tests: %w", err)
+	}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start tests: %w", err)
+	}
+	failure := r.Read(io.TeeReader(out, log))
+	err = cmd.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return fmt.Errorf("run tests: %w", err)
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("tests were stopped: %w", context.Cause(ctx))
+	}
+	return failure
+}
+
+// daemon builds routerd for a target as it is shipped, and gives its path.
+func (s *suite) daemon(ctx context.Context, t machine.Target) (string, error) {
+	file := filepath.Join(s.logs, "routerd-"+t.Name)
+	cmd := exec.CommandContext(ctx, filepath.Join(s.app.root, "scripts/build"), "--output", file, "linux/"+t.Arch)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build routerd for %s: %w\n%s", t.Name, err, out)
+	}
+	return file, nil
+}
