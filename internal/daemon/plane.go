@@ -37,6 +37,7 @@ func (d *daemon) openDataPlane(s *settings) error {
 	d.planeMu.Lock()
 	defer d.planeMu.Unlock()
 	d.releasePlane()
+	d.compilePrograms()
 	dp, err := ebpf.Open(ebpf.Options{Dir: d.o.BPFDir, Mask: want.mask, MaxAddresses: want.maxAddresses, Log: d.log})
 	if err != nil {
 		return fmt.Errorf("open data plane: %w", err)
@@ -50,6 +51,16 @@ func (d *daemon) openDataPlane(s *settings) error {
 	d.dp, d.reader, d.opened = dp, r, want
 	d.set(func(v *view) { v.full = false }) // of another size: the next answer without room tells
 	return nil
+}
+
+// compilePrograms turns the kernel's JIT on where it is off. Without it programs
+// are interpreted, which works too.
+func (d *daemon) compilePrograms() {
+	changed, err := ebpf.TurnOnJIT(ebpf.JITFile)
+	d.warn("turn on the BPF JIT", err)
+	if changed {
+		d.log.Info("the BPF JIT was off, it is on now", "setting", "net.core.bpf_jit_enable=1")
+	}
 }
 
 // closeDataPlane lets go of the data plane, once no handler uses it any more.

@@ -87,9 +87,17 @@ func (a apt) run(ctx context.Context, dir, program string, args ...string) (stri
 	var out, failed bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &failed
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("%s for %s: %w\n%s", program, a.arch, err, lastLines(failed.String()+out.String(), 8))
+		return "", fmt.Errorf("%s for %s: %w\n%s", program, a.arch, err, lastLines(said(failed.String(), out.String()), 12))
 	}
 	return out.String(), nil
+}
+
+// said is what a program wrote about its failure.
+func said(stderr, stdout string) string {
+	if strings.TrimSpace(stderr) != "" {
+		return stderr
+	}
+	return stdout
 }
 
 // update fetches package lists unless there are fresh ones. A list that cannot
@@ -174,7 +182,9 @@ func newestKernel(names []string, series, flavour string) string {
 	if len(names) == 0 {
 		return ""
 	}
-	return slices.MaxFunc(names, compareVersions)
+	return slices.MaxFunc(names, func(a, b string) int {
+		return compareVersions(strings.TrimSuffix(a, flavour), strings.TrimSuffix(b, flavour))
+	})
 }
 
 // compareVersions orders names by the numbers in them.
@@ -189,7 +199,7 @@ func compareVersions(a, b string) int {
 }
 
 // hostSources makes a list of sources from those of the machine's apt: its
-// Debian 12, and backports and source packages from the same place.
+// Debian 12, and backports from the same place.
 func hostSources(ctx context.Context) (string, error) {
 	out, err := exec.CommandContext(ctx, "apt-get", "indextargets", "--format", "$(CREATED_BY) $(COMPONENT) $(CODENAME) $(REPO_URI)").Output()
 	if err != nil {
@@ -201,11 +211,9 @@ func hostSources(ctx context.Context) (string, error) {
 func sourcesFrom(targets string) (string, error) {
 	var lines []string
 	add := func(uri, codename string) {
-		for _, kind := range []string{"deb", "deb-src"} {
-			line := fmt.Sprintf("%s [signed-by=%s] %s %s main", kind, keyring, uri, codename)
-			if !slices.Contains(lines, line) {
-				lines = append(lines, line)
-			}
+		line := fmt.Sprintf("deb [signed-by=%s] %s %s main", keyring, uri, codename)
+		if !slices.Contains(lines, line) {
+			lines = append(lines, line)
 		}
 	}
 	for line := range strings.Lines(targets) {

@@ -68,8 +68,22 @@ func (c Cache) Run(ctx context.Context, t Target, argv []string, o Options) (job
 	if err := c.writeInitrd(ctx, t, j, initrd); err != nil {
 		return job.Result{}, err
 	}
-	return boot(ctx, exec.CommandContext(ctx, t.QEMU, c.arguments(t, j, o, initrd)...), j, o)
+	for try := 1; ; try++ {
+		r, err := boot(ctx, exec.CommandContext(ctx, t.QEMU, c.arguments(t, j, o, initrd)...), j, o)
+		if !errors.Is(err, errNoBoot) || try == tries || ctx.Err() != nil {
+			return r, err
+		}
+		c.Say("%s: booting again: %v", t.Name, err)
+	}
 }
+
+// tries is how often a machine is booted until the command begins. Kernels check
+// their timers against each other when they boot, and panic where a busy machine
+// lets the emulator wait; the command itself is never run twice.
+const tries = 3
+
+// errNoBoot says that a machine broke down before the command began.
+var errNoBoot = errors.New("the machine broke down before the command began")
 
 // job says what the machine is to do.
 func (c Cache) job(t Target, argv []string, o Options) job.Job {
@@ -100,7 +114,7 @@ func (c Cache) arguments(t Target, j job.Job, o Options, initrd string) []string
 	args = append(args,
 		"-m", strconv.Itoa(memory), "-display", "none", "-monitor", "none", "-no-reboot", "-nodefaults",
 		"-kernel", filepath.Join(c.folder(t), "kernel"), "-initrd", initrd,
-		"-append", "console="+t.Console+" quiet loglevel=3 panic=-1",
+		"-append", "console="+t.Console+" quiet loglevel=3 panic=-1 no_timer_check",
 		"-object", "rng-random,filename=/dev/urandom,id=rng", "-device", "virtio-rng-"+t.Bus+",rng=rng")
 	share := func(tag, dir string) {
 		args = append(args,
@@ -188,14 +202,10 @@ func boot(ctx context.Context, qemu *exec.Cmd, j job.Job, o Options) (job.Result
 	case failure != nil:
 		return job.Result{}, failure
 	}
-	return job.Result{}, fmt.Errorf("the machine broke down%s\n%s%s", when(c), failed.String(), c.tail())
-}
-
-func when(c *console) string {
-	if c.on {
-		return " while the command ran"
+	if !c.on {
+		return job.Result{}, fmt.Errorf("%w\n%s%s", errNoBoot, failed.String(), c.tail())
 	}
-	return " before the command began"
+	return job.Result{}, fmt.Errorf("the machine broke down while the command ran\n%s%s", failed.String(), c.tail())
 }
 
 // follow copies what the machine writes to the console until the command has
