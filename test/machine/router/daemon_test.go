@@ -1,0 +1,196 @@
+package router
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/routerd/routerd/internal/control"
+)
+
+// routerdFile is the daemon under test, built as it is shipped.
+var routerdFile = flag.String("routerd", "", "the routerd to test; without it, one is built")
+
+// usual bounds waits: these machines are slow.
+const usual = 3 * time.Minute
+
+func (w *world) binary() string {
+	w.Helper()
+	if *routerdFile != "" {
+		return *routerdFile
+	}
+	file := filepath.Join(w.dir, "routerd")
+	if out, err := exec.Command("go", "build", "-o", file, "../../../cmd/routerd").CombinedOutput(); err != nil {
+		w.Fatalf("build routerd: %v\n%s", err, out)
+	}
+	*routerdFile = file
+	return file
+}
+
+// settings has the whole catalogue's exchanges and pools, as installed.
+func (w *world) settings(tunnel string) {
+	w.Helper()
+	text := `
+config routerd 'main'
+	list lan 'br-lan'
+	option wan 'wan'
+	list resolver 'udp://` + resolver + `'
+` + tunnel + `
+config destination 'exchanges'
+	list category 'exchange'
+	option policy 'tunnel'
+	option fallback 'block'
+
+config destination 'others'
+	list category 'pool'
+	list category 'analytics'
+	list category 'wallet'
+	list category 'management'
+	option policy 'tunnel'
+`
+	w.must(os.WriteFile(filepath.Join(w.dir, "routerd.uci"), []byte(text), 0o600))
+}
+
+func (w *world) bpfDir() string { return "/sys/fs/bpf/routerd-router-test" }
+
+// command is one of routerd's, with the world's files.
+func (w *world) command(args ...string) *exec.Cmd {
+	socket := filepath.Join(w.dir, "routerd.sock")
+	switch args[0] {
+	case "run", "cleanup":
+		args = append(args, "--config", filepath.Join(w.dir, "routerd.uci"), "--state-dir", filepath.Join(w.dir, "state"), "--bpf-dir", w.bpfDir())
+	}
+	return exec.Command(w.binary(), append(args, "--socket", socket)...)
+}
+
+// start starts the daemon and waits until it steers: it answers, and the tunnel
+// is up. It gives the time that took.
+func (w *world) start() time.Duration {
+	w.Helper()
+	w.log = filepath.Join(w.dir, "log")
+	log, err := os.OpenFile(w.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	w.must(err)
+	defer log.Close()
+	w.daemon = w.command("run")
+	w.daemon.Stdout, w.daemon.Stderr = log, log
+	began := time.Now()
+	w.in(w.router, func() { err = w.daemon.Start() })
+	w.must(err)
+	w.within("routerd steers", func() bool {
+		s, err := w.status()
+		return err == nil && s.Running && len(s.Tunnels) == 1 && s.Tunnels[0].State == "up" && len(s.Destinations) == 2
+	})
+	return time.Since(began)
+}
+
+// end ends the daemon by a signal.
+func (w *world) end(signal syscall.Signal) {
+	w.Helper()
+	if w.daemon == nil {
+		return
+	}
+	w.must(w.daemon.Process.Signal(signal))
+	_ = w.daemon.Wait()
+	w.daemon = nil
+}
+
+func (w *world) status() (control.Status, error) {
+	var s control.Status
+	out, err := w.command("status", "--json").Output()
+	if err != nil {
+		return s, err
+	}
+	return s, json.Unmarshal(out, &s)
+}
+
+func (w *world) within(what string, ok func() bool) {
+	w.Helper()
+	for deadline := time.Now().Add(usual); !ok(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			raw, _ := os.ReadFile(w.log)
+			w.Fatalf("not within %s: %s; routerd wrote:\n%s", usual, what, raw)
+		}
+	}
+}
+
+// lookUp asks the public resolver, as a client does.
+func (w *world) lookUp(name string) (string, error) {
+	var address string
+	var failure error
+	w.in(w.client, func() {
+		m := new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA)
+		c := dns.Client{Timeout: 20 * time.Second}
+		for range 3 { // packets get lost
+			var r *dns.Msg
+			if r, _, failure = c.Exchange(m, resolver+":53"); failure == nil && len(r.Answer) == 1 {
+				address = r.Answer[0].(*dns.A).A.String()
+				return
+			} else if failure == nil {
+				failure = fmt.Errorf("answer for %s: %s, %d records", name, dns.RcodeToString[r.Rcode], len(r.Answer))
+			}
+		}
+	})
+	return address, failure
+}
+
+// open looks a name up and connects at once.
+func (w *world) open(name, word string) (net.Conn, error) {
+	address, err := w.lookUp(name)
+	if err != nil {
+		return nil, err
+	}
+	var c net.Conn
+	w.in(w.client, func() { c, err = net.DialTimeout("tcp4", address+":80", time.Minute) })
+	if err != nil {
+		return nil, err
+	}
+	_ = c.SetDeadline(time.Now().Add(usual))
+	_, err = fmt.Fprintln(c, word)
+	return c, err
+}
+
+// seen is the address that a name's server sees of the client.
+func (w *world) seen(name string) string {
+	c, err := w.open(name, "who")
+	if err != nil {
+		var refused syscall.Errno
+		if errors.As(err, &refused) {
+			return refused.Error()
+		}
+		return err.Error()
+	}
+	defer c.Close()
+	b := make([]byte, 64)
+	n, err := c.Read(b)
+	if err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(string(b[:n]))
+}
+
+// allGo fails unless every name is reached one way from its first packet.
+func (w *world) allGo(want, form string, from, to int) {
+	w.Helper()
+	wrong := 0
+	for n := from; n < to; n++ {
+		name := fmt.Sprintf(form, n)
+		if got := w.seen(name); got != want {
+			if wrong++; wrong < 4 {
+				w.Errorf("%s was reached as %s, want %s", name, got, want)
+			}
+		}
+	}
+	if wrong > 0 {
+		w.Errorf("%d of %d went another way", wrong, to-from)
+	}
+}
