@@ -8,6 +8,7 @@
 #   LAB_PACKAGES     what the lab needs
 #   BENCH_PACKAGES   what scripts/bench needs beside the lab's
 #   TEST_PACKAGES    what else scripts/test needs
+#   MACHINE_PACKAGES what virtual machines need, and the kernel that is built
 #   SMALL_CODE       what makes a binary for routers small
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
@@ -43,6 +44,14 @@ PACKAGE_PACKAGES=(busybox:busybox-static msgfmt:gettext xgettext:gettext signify
 BROWSER_PACKAGES=(
   chromium:chromium node:nodejs npm:npm /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf:fonts-dejavu-core
 )
+# shellcheck disable=SC2034
+MACHINE_PACKAGES=(
+  qemu-system-mips:qemu-system-mips qemu-system-arm:qemu-system-arm qemu-system-x86_64:qemu-system-x86
+  qemu-system-s390x:qemu-system-misc mips-linux-gnu-gcc:gcc-mips-linux-gnu make:make gcc:gcc flex:flex bison:bison
+  bc:bc cpio:cpio xz:xz-utils modprobe:kmod mke2fs:e2fsprogs /usr/include/openssl/ssl.h:libssl-dev
+  /usr/include/libelf.h:libelf-dev
+)
+
 # Without inlining the code is a tenth smaller. It is kept where the speed of a
 # tunnel, of TLS or of the collector depends on it: ChaCha20-Poly1305 falls to a
 # quarter without. Of several patterns that match a package the last counts.
