@@ -39,11 +39,10 @@ func TestRouter(t *testing.T) {
 	w.tellFigures()
 	w.allGo(tunnelAddress, listed, 0, 30)
 	w.allGo(clientAddress, unlisted, 0, 30)
-	steered := w.throughput()
-
 	w.survivesKill()
 	w.worksOverABadLine()
 	w.staysSmall()
+	steered := w.throughput()
 	w.closesWhenTheTunnelIsDead()
 
 	w.end(syscall.SIGTERM)
@@ -143,20 +142,20 @@ func (w *world) worksOverABadLine() {
 	w.must(w.router.QdiscDel(netem))
 }
 
-// staysSmall looks at the idle daemon's memory and processor time. Without the
-// cure for golang/go#77934 it spins on big-endian MIPS, which costs all of the
-// processor; other work on this machine makes the time uncertain.
+// staysSmall waits until the daemon has settled and looks at its memory. Without
+// the cure for golang/go#77934 it never does on big-endian MIPS: it spins, which
+// costs all of the processor. After a start it looks names up for a while.
 func (w *world) staysSmall() {
 	w.Helper()
-	const idle = 20 * time.Second
 	pid := w.daemon.Process.Pid
-	start, began := processorTime(w, pid), time.Now()
-	w.within("time passes", func() bool { return time.Since(began) > idle })
-	share := float64(processorTime(w, pid)-start) / float64(time.Since(began)) * 100
-	w.Logf("figure idle %.2f", share)
-	if share > 10 {
-		w.Errorf("the idle daemon takes %.1f %% of the processor", share)
-	}
+	w.within("the daemon is idle", func() bool {
+		const window = 10 * time.Second
+		start, began := processorTime(w, pid), time.Now()
+		w.within("time passes", func() bool { return time.Since(began) > window })
+		share := float64(processorTime(w, pid)-start) / float64(time.Since(began)) * 100
+		w.Logf("figure idle %.2f", share)
+		return share < 3
+	})
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	w.must(err)
 	for line := range strings.Lines(string(raw)) {
