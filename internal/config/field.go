@@ -95,11 +95,6 @@ func (v value) add(level Level, text, mend string) {
 	})
 }
 
-// later notes that the feature of a value comes with a later version.
-func (v value) later(what string) {
-	v.note("is accepted, but not yet active in this version: "+what, "")
-}
-
 // boolField takes what OpenWrt's own scripts take.
 func boolField(name string, dst *bool) field {
 	return field{name: name, set: func(v value) {
