@@ -29,7 +29,10 @@ func (d *daemon) metrics(w io.Writer) {
 	used := use{}
 	if dp != nil && v.settings != nil {
 		var err error
-		if used, err = measureUse(dp, &v); err != nil {
+		if used, err = measureUse(dp, &v); err == nil {
+			used.health, err = dp.Health()
+		}
+		if err != nil {
 			d.log.Warn("cannot read the data plane for metrics", "error", err)
 			dp = nil
 		}
@@ -97,6 +100,12 @@ func tunnelMetrics(x *control.Exposition, tunnels []tunnel.State, now time.Time)
 	up := x.Metric("routerd_tunnel_up", control.Gauge, "Whether a tunnel's peer answered lately.")
 	for _, t := range tunnels {
 		up.AddBool(t.Health == tunnel.Up, "tunnel", t.Name)
+	}
+	cause := x.Metric("routerd_tunnel_cause", control.Gauge, "1 with the cause in a word for a tunnel that is not up, such as standby or handshake_blocked.")
+	for _, t := range tunnels {
+		if t.Cause != "" {
+			cause.Add(1, "tunnel", t.Name, "cause", string(t.Cause))
+		}
 	}
 	age := x.Metric("routerd_tunnel_handshake_age_seconds", control.Gauge, "Time since the last handshake with a tunnel's peer; absent before the first.")
 	for _, t := range tunnels {

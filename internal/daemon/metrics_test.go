@@ -46,7 +46,7 @@ func measured(t *testing.T) *daemon {
 	}
 	d.view.tunnels = []tunnel.State{
 		{Name: "home", Device: "rd-home", Backend: tunnel.BackendKernel, Health: tunnel.Up, RxBytes: 1 << 40, TxBytes: 7},
-		{Name: "other", Device: "tun1", Backend: tunnel.BackendInterface, Health: tunnel.Down},
+		{Name: "other", Device: "tun1", Backend: tunnel.BackendInterface, Health: tunnel.Down, Cause: tunnel.CauseBlocked},
 	}
 	return d
 }
@@ -132,6 +132,30 @@ func TestTrafficIsCountedByDestinationPathAndDirection(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, scraped(t, out.String())["routerd_destination_bytes_total"].Samples); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestConnectionsAreCountedByHowFarTheyCame(t *testing.T) {
+	d := measured(t)
+	x, out := &control.Exposition{}, bytes.Buffer{}
+	connectionMetrics(x, &d.view, use{health: map[ebpf.HealthKey]ebpf.Health{
+		{Destination: 2, Path: 3}: {Begun: 5, Again: 7, Established: 4, Answered: 3, Reset: 1, Refused: 2, RTT: 3 * time.Second},
+		{Destination: 9, Path: 3}: {Begun: 5}, // of earlier settings
+	}})
+	_, _ = x.WriteTo(&out)
+	all := scraped(t, out.String())
+	const pools = `destination="pools",path="home"`
+	want := map[string]map[string]float64{
+		"routerd_connections_total": {
+			pools + `,stage="begun"`: 5, pools + `,stage="established"`: 4, pools + `,stage="answered"`: 3, pools + `,stage="reset"`: 1, pools + `,stage="refused"`: 2,
+		},
+		"routerd_connection_repeats_total":      {pools: 7},
+		"routerd_connection_round_trip_seconds": {"_sum" + pools: 3, "_count" + pools: 4},
+	}
+	for name, samples := range want {
+		if diff := cmp.Diff(samples, all[name].Samples); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", name, diff)
+		}
 	}
 }
 

@@ -1,10 +1,14 @@
 package daemon
 
 import (
+	"cmp"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/routerd/routerd/ebpf"
 	"github.com/routerd/routerd/internal/control"
+	"github.com/routerd/routerd/internal/owned"
 	"github.com/routerd/routerd/internal/reach"
 	"github.com/routerd/routerd/internal/steer"
 )
@@ -22,6 +26,7 @@ func (d *daemon) destinationMetrics(x *control.Exposition, v *view, u use) {
 	steerMetrics(x, all, pathLabels(v))
 	verdictMetrics(x, all, states)
 	trafficMetrics(x, v, u)
+	connectionMetrics(x, v, u)
 	changeMetrics(x, all, d.events.Counts())
 }
 
@@ -92,37 +97,87 @@ func changeMetrics(x *control.Exposition, all []control.DestinationStatus, event
 	}
 }
 
-// trafficMetrics are what went over each path to and from each destination.
-func trafficMetrics(x *control.Exposition, v *view, u use) {
+// series names the samples of a destination over a path.
+type series struct{ destination, path string }
+
+func (s series) labels(more ...string) []string {
+	return append([]string{"destination", s.destination, "path", s.path}, more...)
+}
+
+// namer gives the names of the data plane's numbers, false for what is of earlier
+// settings and has no name any more.
+func namer(v *view) func(ebpf.Destination, owned.PathIndex) (series, bool) {
 	destinations, paths := map[ebpf.Destination]string{}, pathNames(v)
 	for name, n := range v.numbers {
 		destinations[n] = name
 	}
-	type series struct {
-		destination, path, direction string
-		ebpf.Count
+	return func(d ebpf.Destination, p owned.PathIndex) (series, bool) {
+		s := series{destinations[d], paths[p]}
+		return s, s.destination != "" && s.destination != canaryDestination && s.path != ""
 	}
-	var all []series
-	for k, c := range u.counts {
-		s := series{destinations[k.Destination], paths[k.Path], "transmit", c}
-		if k.ToClient {
-			s.direction = "receive"
-		}
-		// What is of earlier settings has no name any more.
-		if s.destination != "" && s.destination != canaryDestination && s.path != "" {
-			all = append(all, s)
-		}
-	}
-	slices.SortFunc(all, func(a, b series) int {
-		return slices.Compare([]string{a.destination, a.path, a.direction}, []string{b.destination, b.path, b.direction})
+}
+
+// inOrder gives what is known of series, by destination and path.
+func inOrder[T any](all map[series]T) []series {
+	return slices.SortedFunc(maps.Keys(all), func(a, b series) int {
+		return cmp.Or(strings.Compare(a.destination, b.destination), strings.Compare(a.path, b.path))
 	})
-	bytes := x.Metric("routerd_destination_bytes_total", control.Counter, "Bytes of IP packets of a destination over a path, seen from the clients.")
-	for _, s := range all {
-		bytes.Add(float64(s.Bytes), "destination", s.destination, "path", s.path, "direction", s.direction)
+}
+
+// trafficMetrics are what went over each path to and from each destination.
+func trafficMetrics(x *control.Exposition, v *view, u use) {
+	name := namer(v)
+	counts := map[string]map[series]ebpf.Count{"receive": {}, "transmit": {}}
+	for k, c := range u.counts {
+		direction := "transmit"
+		if k.ToClient {
+			direction = "receive"
+		}
+		if s, ok := name(k.Destination, k.Path); ok {
+			counts[direction][s] = c
+		}
 	}
-	packets := x.Metric("routerd_destination_packets_total", control.Counter, "IP packets of a destination over a path, seen from the clients.")
-	for _, s := range all {
-		packets.Add(float64(s.Packets), "destination", s.destination, "path", s.path, "direction", s.direction)
+	each := func(metric, help string, value func(ebpf.Count) uint64) {
+		m := x.Metric(metric, control.Counter, help)
+		for _, direction := range []string{"receive", "transmit"} {
+			for _, s := range inOrder(counts[direction]) {
+				m.Add(float64(value(counts[direction][s])), s.labels("direction", direction)...)
+			}
+		}
+	}
+	each("routerd_destination_bytes_total", "Bytes of IP packets of a destination over a path, seen from the clients.",
+		func(c ebpf.Count) uint64 { return c.Bytes })
+	each("routerd_destination_packets_total", "IP packets of a destination over a path, seen from the clients.",
+		func(c ebpf.Count) uint64 { return c.Packets })
+}
+
+// connectionMetrics are what clients' own connections came to.
+func connectionMetrics(x *control.Exposition, v *view, u use) {
+	name := namer(v)
+	all := map[series]ebpf.Health{}
+	for k, h := range u.health {
+		if s, ok := name(k.Destination, k.Path); ok {
+			all[s] = h
+		}
+	}
+	events := x.Metric("routerd_connections_total", control.Counter,
+		"Clients' connections to a destination over a path, by how far they came; each of them is counted at every stage it reached.")
+	for _, s := range inOrder(all) {
+		h := all[s]
+		for _, e := range []struct {
+			word string
+			n    uint32
+		}{{"begun", h.Begun}, {"established", h.Established}, {"answered", h.Answered}, {"reset", h.Reset}, {"refused", h.Refused}} {
+			events.Add(float64(e.n), s.labels("stage", e.word)...)
+		}
+	}
+	again := x.Metric("routerd_connection_repeats_total", control.Counter, "Packets that clients sent again because no answer came.")
+	for _, s := range inOrder(all) {
+		again.Add(float64(all[s].Again), s.labels()...)
+	}
+	rtt := x.Metric("routerd_connection_round_trip_seconds", control.Summary, "Round trips of the TCP handshakes of clients' connections.")
+	for _, s := range inOrder(all) {
+		rtt.AddSummary(all[s].RTT.Seconds(), uint64(all[s].Established), s.labels()...)
 	}
 }
 

@@ -204,6 +204,7 @@ type use struct {
 	flows     int
 	byDest    map[ebpf.Destination]destinationUse
 	counts    map[ebpf.CountKey]ebpf.Count
+	health    map[ebpf.HealthKey]ebpf.Health // for metrics alone
 }
 
 type destinationUse struct {
