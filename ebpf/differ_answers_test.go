@@ -51,10 +51,9 @@ func (d *differ) answers(p differPacket, client netip.Addr, shared bool) refAnsw
 func (d *differ) answer(msg refMessage, client netip.Addr, shared bool) (refEvent, bool) {
 	rule := d.rules[client].find(msg.question)
 	ev := refEvent{name: textName(append(slices.Clone(msg.question.name), 0))}
+	unread := msg.header.truncated || !shared || !msg.sound // of an unlisted name
 	switch {
-	case rule == nil && (msg.header.truncated || !shared):
-		return refEvent{}, false
-	case rule == nil && !msg.sound:
+	case rule == nil && unread:
 		return refEvent{}, false
 	case rule == nil:
 		d.share(&ev, msg.found)

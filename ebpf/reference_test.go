@@ -187,15 +187,18 @@ func (w *refWalk) records(h refHeader) bool {
 	n = min(n, refRecordsMax)
 	for i := range n {
 		r, ok := w.record()
-		if !ok {
-			return false
-		}
-		if (i < h.answers || i >= h.additional) && !w.take(r) {
+		counts := i < h.answers || i >= h.additional
+		if !ok || counts && !w.take(r) {
 			return false
 		}
 	}
+	return w.allHints()
+}
+
+// allHints collects the hints of the records that were found, the last one first,
+// as the programs take them.
+func (w *refWalk) allHints() bool {
 	w.inHints = true
-	// The last one first, as the programs take them.
 	for i := len(w.services) - 1; i >= 0; i-- {
 		if !w.hints(w.services[i]) {
 			return false

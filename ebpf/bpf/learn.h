@@ -12,9 +12,9 @@
 
 #include "choose.h"
 #include "dns.h"
+#include "known.h"
 #include "packet.h"
 
-#define RECENT_TICKS_SHIFT 3 /* 8 ticks, about as many seconds */
 #define MESSAGE_STEPS 16 /* datagrams that are passed over in one go */
 
 static __always_inline void tell(struct __sk_buff *skb, struct scratch *s, __u8 kind, __u8 withheld)
@@ -303,130 +303,6 @@ static __always_inline int learn_hints(struct __sk_buff *skb)
 		bpf_tail_call(skb, &stages, STAGE_ADDRESSES);
 	}
 	return withhold(skb, s, RD_EV_UNPARSED);
-}
-
-static __always_inline void known_fill(struct scratch *s)
-{
-	struct rd_known *k = &s->known;
-
-	k->rule = s->a.rule;
-	k->seen = s->a.now;
-	k->used = s->a.now;
-	k->target = s->a.target;
-	k->flags = s->a.full ? RD_K_FULL : 0;
-	k->origin = s->a.verified ? RD_ORIGIN_RESOLVER : RD_ORIGIN_DNS;
-}
-
-/* Puts the address in s->key into the grants of the client; 0 where there is no
- * room. */
-static __always_inline int learn_grant(struct scratch *s)
-{
-	struct rd_known *grant = bpf_map_lookup_elem(&grants, &s->key.addr);
-
-	if (grant && grant->rule == s->known.rule && grant->target == s->known.target &&
-	    grant->flags == s->known.flags) {
-		grant->seen = s->a.now;
-		grant->used = s->a.now;
-		grant->expires = s->known.expires;
-		grant->origin = s->known.origin;
-		return 1;
-	}
-	s->a.news = 1;
-	return !bpf_map_update_elem(&grants, &s->key.addr, &s->known, BPF_ANY);
-}
-
-/* Puts the address in s->key into the maps for the client; 0 where there is no
- * room. The grant comes first: an address without it would be nobody's. */
-static __always_inline int learn_address(struct scratch *s, __u32 ttl)
-{
-	__u32 expires = s->a.now + ttl;
-	struct rd_known *known;
-
-	s->known.expires = expires;
-	s->known.flags &= ~RD_K_GLOBAL;
-	if (!learn_grant(s))
-		return 0;
-	forget();
-	if (s->a.verified)
-		s->known.flags |= RD_K_GLOBAL;
-	known = bpf_map_lookup_elem(&addresses, &s->key.addr);
-	if (!known) {
-		s->a.news = 1;
-		return !bpf_map_update_elem(&addresses, &s->key.addr, &s->known, BPF_ANY);
-	}
-	known->seen = s->a.now;
-	known->used = s->a.now;
-	if (known->expires < expires)
-		known->expires = expires;
-	if (s->a.verified || !(known->flags & RD_K_GLOBAL)) {
-		known->rule = s->known.rule;
-		known->target = s->known.target;
-		known->origin = s->known.origin;
-		known->flags = s->known.flags | (known->flags & RD_K_SHARED);
-	}
-	return 1;
-}
-
-/* Learns what was collected, and leaves in the event what is known now. */
-static __always_inline void learn_found(struct scratch *s)
-{
-	__u32 n, ttl, *range;
-	int i;
-
-	s->a.now = now_ticks();
-	s->a.no_room = 0;
-	s->a.refused = 0;
-	s->a.news = 0;
-	s->a.mix = 0;
-	s->key.bits = 128;
-	s->key.client = s->c.client;
-	known_fill(s);
-#pragma clang loop unroll(disable)
-	for (i = 0; i < RD_RECORDS_MAX; i++) {
-		forget();
-		if (i >= s->a.nfound)
-			break;
-		addr_copy(&s->key.addr, &s->event.addr[i]);
-		range = bpf_map_lookup_elem(&exempt, &s->key.bits);
-		if (range && *range) {
-			s->a.refused++;
-			continue;
-		}
-		ttl = s->ttl[i];
-		if (!learn_address(s, ttl)) {
-			s->a.no_room = 1;
-			break;
-		}
-		n = s->event.addresses;
-		addr_copy(&s->event.addr[n & (RD_RECORDS_MAX - 1)], &s->key.addr);
-		s->event.addresses = n + 1;
-		s->a.mix += ((const __u32 *)&s->key.addr)[1] * 31 + ((const __u32 *)&s->key.addr)[3];
-		if (!n || ttl < s->event.ttl)
-			s->event.ttl = ttl;
-	}
-	forget();
-	stat_add(RD_STAT_LEARNED, s->event.addresses);
-	stat_add(RD_STAT_REFUSED, s->a.refused);
-}
-
-/* Whether the same name, client and addresses were told within the last ticks: a
- * cache answers a busy client thousands of times a second, and the daemon learns
- * nothing from that. */
-static __always_inline int told_lately(struct scratch *s)
-{
-	__u64 h = s->a.hash, *last;
-	__u32 slot;
-
-	h = (h ^ s->key.client) * 0x100000001b3ULL;
-	h = (h ^ s->a.mix) * 0x100000001b3ULL;
-	h = (h ^ (s->a.now >> RECENT_TICKS_SHIFT)) * 0x100000001b3ULL;
-	h |= 1; /* 0 is nothing */
-	slot = h >> (64 - RECENT_BITS);
-	last = bpf_map_lookup_elem(&recent, &slot);
-	if (!last || *last == h)
-		return !!last;
-	*last = h;
-	return 0;
 }
 
 /* Last stage: make the addresses known. */

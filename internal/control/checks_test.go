@@ -9,14 +9,11 @@ import (
 	"testing"
 )
 
-func TestChecksAreStreamedToTheirEnd(t *testing.T) {
-	rtt := 3.5
-	result := CheckPath{Path: "direct", Outcome: "tls_reset", Layer: "tls", RTTMs: &rtt, Detail: "reset after the hello"}
-	done := Check{Destination: "exchanges", Target: "https://api.example.org/", Verdict: "interfered", Path: "home", Paths: []CheckPath{result}}
-	var asked []string
-	h := Handlers{
+// checkHandlers answer by the first word, which asked gets.
+func checkHandlers(result CheckPath, done Check, asked *string) Handlers {
+	return Handlers{
 		Check: func(_ context.Context, what []string, progress func(CheckProgress)) error {
-			asked = what
+			*asked = what[0]
 			switch what[0] {
 			case "nobody":
 				return fmt.Errorf("%w: no destination %q", ErrInvalid, what[0])
@@ -33,7 +30,14 @@ func TestChecksAreStreamedToTheirEnd(t *testing.T) {
 		Checks:  func(context.Context) ([]Check, error) { return []Check{{Destination: "exchanges"}}, nil },
 		History: func(_ context.Context, name string) ([]History, error) { return []History{{Destination: name}}, nil },
 	}
-	c := NewClient(server(t, h, defaultLimits()))
+}
+
+func TestChecksAreStreamedToTheirEnd(t *testing.T) {
+	rtt := 3.5
+	result := CheckPath{Path: "direct", Outcome: "tls_reset", Layer: "tls", RTTMs: &rtt, Detail: "reset after the hello"}
+	done := Check{Destination: "exchanges", Target: "https://api.example.org/", Verdict: "interfered", Path: "home", Paths: []CheckPath{result}}
+	var asked string
+	c := NewClient(server(t, checkHandlers(result, done, &asked), defaultLimits()))
 	for _, tt := range []struct {
 		what  string
 		lines int
@@ -47,14 +51,14 @@ func TestChecksAreStreamedToTheirEnd(t *testing.T) {
 		{strings.Repeat("x", maxTarget+1), 0, "at most"},
 	} {
 		lines, last, failed := readChecks(t.Context(), c, tt.what)
-		if lines != tt.lines || (failed == nil) != (tt.err == "") || failed != nil && !strings.Contains(failed.Error(), tt.err) {
-			t.Errorf("%.20s: %d lines and %v, want %d and %q", tt.what, lines, failed, tt.lines, tt.err)
+		if said := fmt.Sprint(failed); lines != tt.lines || (failed == nil) != (tt.err == "") || !strings.Contains(said, tt.err) {
+			t.Errorf("%.20s: %d lines and %s, want %d and %q", tt.what, lines, said, tt.lines, tt.err)
 		}
 		if last != nil && !reflect.DeepEqual(*last, done) {
 			t.Errorf("%s: %+v", tt.what, *last)
 		}
 	}
-	if asked[0] != "breaks" {
+	if asked != "breaks" {
 		t.Errorf("what cannot be checked came through: %q", asked)
 	}
 	checks, err := c.Checks(t.Context())

@@ -101,11 +101,7 @@ func TestMeasuresDNS(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Fatal("needs root: makes network namespaces and loads BPF programs")
 	}
-	program := filepath.Join(t.TempDir(), "routerd")
-	if out, err := exec.Command("go", "build", "-o", program, "../../cmd/routerd").CombinedOutput(); err != nil {
-		t.Fatalf("build routerd: %v\n%s", err, out)
-	}
-	rows, err := Run(t.Context(), "dns", Options{Program: program, Rounds: 1, Each: time.Second, Progress: t.Output()})
+	rows, err := Run(t.Context(), "dns", Options{Program: buildRouterd(t), Rounds: 1, Each: time.Second, Progress: t.Output()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,4 +116,14 @@ func TestMeasuresDNS(t *testing.T) {
 	if _, err := Run(t.Context(), "nothing", Options{}); err == nil {
 		t.Error("a measurement that is not there was taken")
 	}
+}
+
+// buildRouterd builds the daemon that is measured.
+func buildRouterd(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "routerd")
+	if out, err := exec.Command("go", "build", "-o", program, "../../cmd/routerd").CombinedOutput(); err != nil {
+		t.Fatalf("build routerd: %v\n%s", err, out)
+	}
+	return program
 }

@@ -63,8 +63,8 @@ var link = regexp.MustCompile(`\]\(([^)#\s]+)[^)]*\)`)
 
 func checkLinks(t *Tree) []Finding {
 	exists := map[string]bool{}
-	for _, text := range t.Texts {
-		for p := text.Path; p != "."; p = path.Dir(p) {
+	for _, file := range t.Paths {
+		for p := file; p != "."; p = path.Dir(p) {
 			exists[p] = true
 		}
 	}

@@ -71,8 +71,9 @@ type File struct {
 
 // Tree is what is checked.
 type Tree struct {
-	Texts []Text // every text file, Go files included, in order of path
-	Files []File // every Go file, in order of path
+	Texts []Text   // every text file, Go files included, in order of path
+	Files []File   // every Go file, in order of path
+	Paths []string // every regular file, pictures and large ones included
 	fset  *token.FileSet
 }
 
@@ -114,7 +115,15 @@ func (t *Tree) add(root, name string, d fs.DirEntry) error {
 	if err != nil {
 		return err
 	}
-	if !info.Mode().IsRegular() || info.Size() > maxText {
+	if !info.Mode().IsRegular() {
+		return nil
+	}
+	rel, err := filepath.Rel(root, name)
+	if err != nil {
+		return err
+	}
+	t.Paths = append(t.Paths, filepath.ToSlash(rel))
+	if info.Size() > maxText {
 		return nil
 	}
 	content, err := os.ReadFile(name)
@@ -123,10 +132,6 @@ func (t *Tree) add(root, name string, d fs.DirEntry) error {
 	}
 	if bytes.IndexByte(content, 0) >= 0 {
 		return nil
-	}
-	rel, err := filepath.Rel(root, name)
-	if err != nil {
-		return err
 	}
 	text := Text{Path: filepath.ToSlash(rel), Content: content, Mode: info.Mode()}
 	t.Texts = append(t.Texts, text)

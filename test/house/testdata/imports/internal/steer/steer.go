@@ -3,6 +3,7 @@ package steer
 
 import "os"
 
-var (_ = os.Getenv("X")
+var (
+	_    = os.Getenv("X")
 	_, _ = os.LookupEnv("X")
 )
