@@ -118,6 +118,18 @@ func (c Cache) fromDebian(ctx context.Context, t Target, dir string) error {
 	if err := a.open(ctx); err != nil {
 		return err
 	}
+	tools := filepath.Join(dir, "tools")
+	if err := c.kernelFrom(ctx, a, t, dir, tools); err != nil {
+		return err
+	}
+	if err := c.toolsFrom(ctx, a, t, dir, tools); err != nil {
+		return err
+	}
+	return a.drop(ctx)
+}
+
+// kernelFrom unpacks the kernel into dir, its modules into tools.
+func (c Cache) kernelFrom(ctx context.Context, a apt, t Target, dir, tools string) error {
 	name, err := a.kernel(ctx, t.Series, t.Flavour)
 	if err != nil {
 		return err
@@ -128,16 +140,17 @@ func (c Cache) fromDebian(ctx context.Context, t Target, dir string) error {
 	if err != nil {
 		return err
 	}
-	tools := filepath.Join(dir, "tools")
 	if err := unpackKernel(ctx, deb, version, dir); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(filepath.Join(dir, "deb")); err != nil {
 		return err
 	}
-	if err := earlyModules(ctx, t, tools, version, filepath.Join(dir, "modules")); err != nil {
-		return err
-	}
+	return earlyModules(ctx, t, tools, version, filepath.Join(dir, "modules"))
+}
+
+// toolsFrom unpacks the tools and makes a disk of them.
+func (c Cache) toolsFrom(ctx context.Context, a apt, t Target, dir, tools string) error {
 	c.Say("%s: fetching tools", t.Name)
 	debs, err := a.closure(ctx, toolPackages())
 	if err != nil {
@@ -151,10 +164,7 @@ func (c Cache) fromDebian(ctx context.Context, t Target, dir string) error {
 	if err := alternatives(tools); err != nil {
 		return err
 	}
-	if err := makeDisk(ctx, tools, filepath.Join(dir, "tools.ext4")); err != nil {
-		return err
-	}
-	return a.drop(ctx)
+	return makeDisk(ctx, tools, filepath.Join(dir, "tools.ext4"))
 }
 
 // makeDisk makes a disk of a folder and removes the folder. Machines write to

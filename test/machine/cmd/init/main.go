@@ -33,22 +33,12 @@ func run() error {
 	); err != nil {
 		return err
 	}
-	console, err := os.OpenFile("/dev/console", os.O_RDWR, 0)
-	if err != nil {
-		return fmt.Errorf("open console: %w", err)
-	}
-	for fd := range 3 {
-		if err := unix.Dup3(int(console.Fd()), fd, 0); err != nil && int(console.Fd()) != fd {
-			return fmt.Errorf("take console: %w", err)
-		}
-	}
-	raw, err := os.ReadFile(job.File)
-	if err != nil {
+	if err := takeConsole(); err != nil {
 		return err
 	}
-	var j job.Job
-	if err := json.Unmarshal(raw, &j); err != nil {
-		return fmt.Errorf("parse %s: %w", job.File, err)
+	j, err := readJob()
+	if err != nil {
+		return err
 	}
 	now := unix.NsecToTimeval(j.Now.UnixNano())
 	if err := unix.Settimeofday(&now); err != nil {
@@ -64,6 +54,32 @@ func run() error {
 		return err
 	}
 	return perform(j)
+}
+
+// takeConsole makes the console standard input, output and error.
+func takeConsole() error {
+	console, err := os.OpenFile("/dev/console", os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("open console: %w", err)
+	}
+	for fd := range 3 {
+		if err := unix.Dup3(int(console.Fd()), fd, 0); err != nil && int(console.Fd()) != fd {
+			return fmt.Errorf("take console: %w", err)
+		}
+	}
+	return nil
+}
+
+func readJob() (job.Job, error) {
+	var j job.Job
+	raw, err := os.ReadFile(job.File)
+	if err != nil {
+		return j, err
+	}
+	if err := json.Unmarshal(raw, &j); err != nil {
+		return j, fmt.Errorf("parse %s: %w", job.File, err)
+	}
+	return j, nil
 }
 
 // loadModules loads the modules of a folder in the order of its file list.

@@ -103,11 +103,7 @@ func (a *app) say(format string, args ...any) {
 
 // one runs one command, or a shell, in one machine.
 func (a *app) one(c *cobra.Command, args []string) error {
-	dash := c.ArgsLenAtDash()
-	if len(args) == 0 || dash == 0 || dash < 0 && len(args) > 1 || dash > 1 {
-		return usageError{fmt.Errorf("want a target and, behind --, a command: %s", c.UseLine())}
-	}
-	t, err := machine.Find(args[0])
+	t, err := targetOf(c, args)
 	if err != nil {
 		return usageError{err}
 	}
@@ -121,11 +117,8 @@ func (a *app) one(c *cobra.Command, args []string) error {
 	}
 	argv := args[1:]
 	if len(argv) == 0 {
-		if t.Debian == "" {
-			return fmt.Errorf("there is no shell for %s: Debian has no packages for it. scripts/vm s390x is a big-endian machine with one", t.Name)
-		}
-		argv, o.Terminal, o.Stdin = []string{"/bin/bash", "-l"}, true, os.Stdin
-		restore, err := a.typing(&o)
+		argv = []string{"/bin/bash", "-l"}
+		restore, err := a.shell(t, &o)
 		if err != nil {
 			return err
 		}
@@ -139,6 +132,24 @@ func (a *app) one(c *cobra.Command, args []string) error {
 	}
 	a.status = r.Status
 	return a.note(r)
+}
+
+// targetOf is the target of a command line.
+func targetOf(c *cobra.Command, args []string) (machine.Target, error) {
+	dash := c.ArgsLenAtDash()
+	if len(args) == 0 || dash == 0 || dash < 0 && len(args) > 1 || dash > 1 {
+		return machine.Target{}, fmt.Errorf("want a target and, behind --, a command: %s", c.UseLine())
+	}
+	return machine.Find(args[0])
+}
+
+// shell prepares for a shell in a machine; what it gives restores the terminal.
+func (a *app) shell(t machine.Target, o *machine.Options) (restore func(), err error) {
+	if t.Debian == "" {
+		return nil, fmt.Errorf("there is no shell for %s: Debian has no packages for it. scripts/vm s390x is a big-endian machine with one", t.Name)
+	}
+	o.Terminal, o.Stdin = true, os.Stdin
+	return a.typing(o)
 }
 
 // typing prepares the terminal for a shell in a machine; what it gives restores
@@ -178,18 +189,27 @@ func (a *app) options(argv []string) (machine.Options, error) {
 		}
 	}
 	for _, s := range shares {
-		abs, err := filepath.Abs(s)
+		abs, err := folder(s)
 		if err != nil {
-			return o, fmt.Errorf("find share %s: %w", s, err)
-		}
-		if fi, err := os.Stat(abs); err != nil || !fi.IsDir() {
-			return o, usageError{fmt.Errorf("--share %s is no folder", s)}
+			return o, err
 		}
 		if !within(abs, a.root) {
 			o.Shares = append(o.Shares, abs)
 		}
 	}
 	return o, nil
+}
+
+// folder is the absolute path of a folder that is to be shared.
+func folder(name string) (string, error) {
+	abs, err := filepath.Abs(name)
+	if err != nil {
+		return "", fmt.Errorf("find share %s: %w", name, err)
+	}
+	if fi, err := os.Stat(abs); err != nil || !fi.IsDir() {
+		return "", usageError{fmt.Errorf("--share %s is no folder", name)}
+	}
+	return abs, nil
 }
 
 // inMachine says whether a machine has a program of its own at a path.
