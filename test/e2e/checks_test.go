@@ -79,9 +79,17 @@ func TestCheckTellsWhichLayerOfWhichPathFails(t *testing.T) {
 	within(t, time.Minute, "status has the verdict", func() bool { return destination(w.status(), "exchanges").Verdict == "interfered" })
 	w.verdictIsTold()
 	w.historyIsDrawn()
+	w.goes(lab.Client, overHome, "www.okx.com")
 	w.metricsAreRight()
 	end()
 	w.check(0)
+
+	// Checks that take long end with Ctrl-C.
+	w.interfere(lab.Interference{Kind: interfere.TLSDrop, Names: []string{"okx.com"}})
+	r := w.runOn(lab.Router, "", "timeout", "--preserve-status", "--signal=INT", "2", binary(), "check", "exchanges")
+	if r.status != 1 || !strings.HasPrefix(r.stderr, "routerd: given up: 0 of ") {
+		t.Errorf("ended by Ctrl-C: %s", r)
+	}
 }
 
 // toldAre compares checks with what they must say.
@@ -195,6 +203,9 @@ func (w *world) metricsAreRight() {
 			{"routerd_tunnel_up", `tunnel="home"`},
 			{"routerd_tunnel_receive_bytes_total", `tunnel="home"`},
 			{"routerd_tunnel_handshake_age_seconds", `tunnel="home"`},
+			{"routerd_connections_total", `destination="exchanges",path="home",stage="answered"`},
+			{"routerd_connection_round_trip_seconds", `_countdestination="exchanges",path="home"`},
+			{"routerd_destination_bytes_total", `destination="exchanges",path="home",direction="receive"`},
 			{"routerd_resolver_upstream_up", `server="https://22.8.8.8",path="home"`},
 			{"routerd_addresses", ""},
 			{"routerd_settings_in_force", ""},
