@@ -71,11 +71,14 @@ config destination 'shut'
 	list domain 'bank.example'
 	option policy 'block'
 config destination 'whole'
+	option check_direct '0'
 	list domain 'full:news.example'
 config destination 'okx'
+	option check_direct '0'
 	list service 'okx'
 	list tunnel 'other'
 config destination 'nets'
+	option check_direct '0'
 	list address '`+network(t, "video.example", 4)+`'
 	list address '`+network(t, "video.example", 6)+`'
 `+exchanges)
@@ -125,7 +128,7 @@ func TestDestinationsForSomeClients(t *testing.T) {
 		"list exclude_client '192.168.1.16/28'\n\tlist exclude_client '2d00:1:1::20/124'",
 		"list exclude_client '" + mac + "'",
 	} {
-		settings += fmt.Sprintf("\nconfig destination 'd%d'\n\tlist domain '%s'\n\t%s\n", i, names[i], option)
+		settings += fmt.Sprintf("\nconfig destination 'd%d'\n\toption check_direct '0'\n\tlist domain '%s'\n\t%s\n", i, names[i], option)
 	}
 	w.configure(settings)
 	w.start()
