@@ -168,7 +168,7 @@ func (a apt) kernel(ctx context.Context, series, flavour string) (string, error)
 	}
 	name := newestKernel(strings.Fields(out), series, flavour)
 	if name == "" {
-		return "", fmt.Errorf("Debian's lists for %s have no kernel linux-image-%s.*-%s; %s", a.arch, series, flavour,
+		return "", fmt.Errorf("no list of Debian's for %s has a kernel linux-image-%s.*-%s; %s", a.arch, series, flavour,
 			"if a list could not be fetched, as told above, try again later")
 	}
 	return name, nil
