@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,14 +64,13 @@ func TestClientTakesTheFirstAnswerAndTellsOfOthers(t *testing.T) {
 }
 
 func TestClientAsksAgainAndOverTCP(t *testing.T) {
-	asked := 0
+	var asked atomic.Bool // the server answers each question in a goroutine of its own
 	server := serveStub(t, func(udp bool, q *peer.Msg) []*peer.Msg {
 		m := answerWith(q, "192.0.2.1")
 		switch {
 		case !udp:
 			return []*peer.Msg{m}
-		case asked == 0:
-			asked++
+		case !asked.Swap(true):
 			return nil
 		}
 		m.Truncated, m.Answer = true, nil
