@@ -3,7 +3,6 @@ package steer
 
 import "os"
 
-var (
-	_    = os.Getenv("X")
+var (_ = os.Getenv("X")
 	_, _ = os.LookupEnv("X")
 )
