@@ -122,7 +122,7 @@ go_environment() {
 # where the kernel does not look for them, and every sleep of less than a second
 # spins. The cure is the runtime's own file with the padding ahead of the
 # nanoseconds. A Go in which that type looks otherwise is left as it is;
-# test/machine/idle fails when it has the fault all the same.
+# test/machine/router fails when it has the fault all the same.
 timer_overlay() {
   local source dir=$root/build/overlay
   source=$(go env GOROOT)/src/runtime/defs_linux_mipsx.go

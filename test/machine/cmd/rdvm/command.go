@@ -136,8 +136,8 @@ func (a *app) one(c *cobra.Command, args []string) error {
 
 // targetOf is the target of a command line.
 func targetOf(c *cobra.Command, args []string) (machine.Target, error) {
-	dash := c.ArgsLenAtDash()
-	if len(args) == 0 || dash == 0 || dash < 0 && len(args) > 1 || dash > 1 {
+	dash, all := c.ArgsLenAtDash(), len(args)
+	if dash != 1 && !(dash < 0 && all == 1) {
 		return machine.Target{}, fmt.Errorf("want a target and, behind --, a command: %s", c.UseLine())
 	}
 	return machine.Find(args[0])
