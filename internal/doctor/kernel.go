@@ -61,7 +61,8 @@ func (f *kernelFacts) tryInNamespace(prog int) {
 	if f.namespace = unix.Unshare(unix.CLONE_NEWNET); f.namespace != nil {
 		return
 	}
-	h, err := netlink.NewHandle()
+	// Without a family all are opened, IPsec too, which a router need not have.
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		f.namespace = err
 		return

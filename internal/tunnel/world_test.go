@@ -37,7 +37,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t}
 	w.inThere(func() {})
 	t.Cleanup(func() { w.there.Close() })
-	handle, err := netlink.NewHandleAt(w.there)
+	handle, err := netlink.NewHandleAt(w.there, unix.NETLINK_ROUTE)
 	must(t, err)
 	t.Cleanup(handle.Close)
 	w.net = handle

@@ -15,6 +15,7 @@ import (
 	"github.com/miekg/dns"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/wgctrl"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 )
@@ -88,7 +89,7 @@ func newHost(t *testing.T) *host {
 		t.Fatalf("make network namespace (root is needed): %v", err)
 	}
 	var err error
-	if h.Handle, err = netlink.NewHandleAt(h.ns); err != nil {
+	if h.Handle, err = netlink.NewHandleAt(h.ns, unix.NETLINK_ROUTE); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
