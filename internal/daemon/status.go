@@ -261,7 +261,7 @@ func measureUse(dp *ebpf.DataPlane, v *view) (use, error) {
 
 func tunnelStatus(t tunnel.State) control.TunnelStatus {
 	out := control.TunnelStatus{
-		Name: t.Name, Device: t.Device, Backend: string(t.Backend), State: string(t.Health), Reason: t.Reason, Cause: string(t.Cause),
+		Name: t.Name, Device: t.Device, Backend: string(t.Backend), State: string(t.Health), Reason: t.Reason, Cause: string(t.Cause), Watched: t.Watched,
 		RxBytes: t.RxBytes, TxBytes: t.TxBytes,
 	}
 	if !t.LastHandshake.IsZero() {

@@ -152,6 +152,7 @@ func (m *Manager) publish() []State {
 	states := make([]State, len(m.tunnels))
 	for i, t := range m.tunnels {
 		states[i] = t.state
+		states[i].Watched = t.pulse.answers >= knownAnswers
 	}
 	m.statesMu.Lock()
 	defer m.statesMu.Unlock()

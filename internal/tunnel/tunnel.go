@@ -50,6 +50,7 @@ type State struct {
 	Health        Health
 	Reason        string // why Health is not Up; "" otherwise
 	Cause         Cause  // the same in a word
+	Watched       bool   // the peer answers questions: its silence is told within two seconds
 	LastHandshake time.Time
 	RxBytes       uint64
 	TxBytes       uint64

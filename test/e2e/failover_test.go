@@ -53,6 +53,7 @@ func TestDeadTunnelIsLeftUnderTraffic(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			w := raise(t, ownLab(t, lab.Options{}), failover)
+			w.watched()
 			const pool, site = "stratum.braiins.com:3333", "www.okx.com"
 			w.goes(lab.Client, overHome, site)
 			session := w.mine(lab.Client2, pool)
@@ -201,4 +202,15 @@ config destination 'exchanges'
 	if moves := w.pathEvents(); len(moves) != 2 {
 		t.Errorf("%d moves, want one there and one back: %+v", len(moves), moves)
 	}
+}
+
+// watched waits until both tunnels are known to answer questions: that takes some
+// seconds after their first handshake, in which a dead peer is told by
+// WireGuard's own timers only.
+func (w *world) watched() {
+	w.Helper()
+	within(w.T, usual, "both tunnels are watched", func() bool {
+		s, ok := w.tryStatus()
+		return ok && tunnel(s, "home").Watched && tunnel(s, "other").Watched
+	})
 }
