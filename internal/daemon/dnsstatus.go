@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -113,6 +114,7 @@ type compared struct {
 	name   string
 	theirs dns.Answer
 	found  dns.Tampered
+	err    error // it could not be compared
 }
 
 // compareProvider asks the provider's resolver for a few hosts of checks, which
@@ -139,32 +141,48 @@ func (v *view) compare(ctx context.Context, server netip.Addr, name string) comp
 	out := compared{name: name}
 	chain, _, ok := v.settings.plan.Rules.Name(name)
 	if !ok {
+		out.err = errors.New("it is not listed any more")
 		return out
 	}
 	u, err := dns.ParseUpstream("udp://" + netip.AddrPortFrom(server, 53).String())
-	if err != nil {
-		return out
+	if err == nil {
+		out.theirs, err = v.resolver.Ask(ctx, u, owned.PathDirect, name, dnsmessage.TypeA)
 	}
-	if out.theirs, err = v.resolver.Ask(ctx, u, owned.PathDirect, name, dnsmessage.TypeA); err != nil {
+	if err != nil {
+		out.err = err
 		return out
 	}
 	ours, err := v.lookup(ctx, v.keeping(&v.settings.plan.Destinations[chain[0].Destination]), name, dnsmessage.TypeA)
-	if err == nil {
-		out.found = dns.Compare(out.theirs, ours)
+	if err != nil {
+		out.err = err
+		return out
 	}
+	out.found = dns.Compare(out.theirs, ours)
 	return out
 }
 
 func judgeProvider(server netip.Addr, all []compared) []control.Finding {
 	var forged []string
+	var failed error
+	done := 0
 	for _, c := range all {
+		if c.err != nil {
+			failed = c.err
+			continue
+		}
+		done++
 		if c.found.Sure || c.found.Reason == dns.ReasonDisjoint && againElsewhere(all, c) {
 			forged = append(forged, c.name+": "+c.found.Detail)
 		}
 	}
-	if len(forged) == 0 {
+	switch {
+	case done == 0 && failed != nil:
+		return []control.Finding{{Topic: "dns", Level: control.LevelNote, Text: fmt.Sprintf(
+			"the provider's resolver %s could not be compared with the trusted one: %v", server, failed),
+			Mend: "ask again once the line and a tunnel are up"}}
+	case len(forged) == 0:
 		return []control.Finding{{Topic: "dns", Level: control.LevelOK, Text: fmt.Sprintf(
-			"the provider's resolver %s was seen forging no answer (%d names of checks were compared)", server, len(all))}}
+			"the provider's resolver %s was seen forging no answer (%d of %d names of checks were compared)", server, done, len(all))}}
 	}
 	return []control.Finding{{
 		Topic: "dns", Level: control.LevelNote,

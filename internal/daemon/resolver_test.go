@@ -336,6 +336,14 @@ func TestProvidersResolvers(t *testing.T) {
 	}
 }
 
+func TestWhatCouldNotBeComparedIsNotCalledTrue(t *testing.T) {
+	server, silent := netip.MustParseAddr("192.0.2.53"), errors.New("no answer")
+	f := judgeProvider(server, []compared{{name: "a", err: silent}, {name: "b", err: silent}})
+	expect(t, f[0].Level == control.LevelNote && strings.Contains(f[0].Text, "no answer"), "none was compared: %+v", f)
+	f = judgeProvider(server, []compared{{name: "a", err: silent}, {name: "b"}})
+	expect(t, f[0].Level == control.LevelOK && strings.Contains(f[0].Text, "1 of 2"), "one was compared: %+v", f)
+}
+
 func TestForgeryIsToldWhenItIsSureOrRepeats(t *testing.T) {
 	answer := func(a string) dns.Answer { return dns.Answer{Addrs: []netip.Addr{netip.MustParseAddr(a)}} }
 	other := dns.Tampered{Reason: dns.ReasonDisjoint, Detail: "differs"}
@@ -345,9 +353,9 @@ func TestForgeryIsToldWhenItIsSureOrRepeats(t *testing.T) {
 		want string // "" for none
 	}{
 		{"nothing differs", []compared{{name: "a"}, {name: "b"}}, ""},
-		{"one is elsewhere", []compared{{"a", answer("192.0.2.1"), other}, {"b", answer("192.0.2.2"), other}}, ""},
-		{"two are at one place", []compared{{"a", answer("192.0.2.1"), other}, {"b", answer("192.0.2.1"), other}}, "a: differs; b: differs"},
-		{"one is sure", []compared{{"a", answer("10.0.0.1"), dns.Tampered{Reason: dns.ReasonBogon, Sure: true, Detail: "private"}}, {name: "b"}}, "a: private"},
+		{"one is elsewhere", []compared{{"a", answer("192.0.2.1"), other, nil}, {"b", answer("192.0.2.2"), other, nil}}, ""},
+		{"two are at one place", []compared{{"a", answer("192.0.2.1"), other, nil}, {"b", answer("192.0.2.1"), other, nil}}, "a: differs; b: differs"},
+		{"one is sure", []compared{{"a", answer("10.0.0.1"), dns.Tampered{Reason: dns.ReasonBogon, Sure: true, Detail: "private"}, nil}, {name: "b"}}, "a: private"},
 	} {
 		f := judgeProvider(netip.MustParseAddr("192.0.2.53"), c.all)
 		if len(f) != 1 || (f[0].Level == control.LevelOK) != (c.want == "") || !strings.Contains(f[0].Text, c.want) {
