@@ -177,9 +177,11 @@ func judgeProvider(server netip.Addr, all []compared) []control.Finding {
 	}
 	switch {
 	case done == 0 && failed != nil:
-		return []control.Finding{{Topic: "dns", Level: control.LevelNote, Text: fmt.Sprintf(
-			"the provider's resolver %s could not be compared with the trusted one: %v", server, failed),
-			Mend: "ask again once the line and a tunnel are up"}}
+		return []control.Finding{{
+			Topic: "dns", Level: control.LevelNote, Text: fmt.Sprintf(
+				"the provider's resolver %s could not be compared with the trusted one: %v", server, failed),
+			Mend: "ask again once the line and a tunnel are up",
+		}}
 	case len(forged) == 0:
 		return []control.Finding{{Topic: "dns", Level: control.LevelOK, Text: fmt.Sprintf(
 			"the provider's resolver %s was seen forging no answer (%d of %d names of checks were compared)", server, done, len(all))}}
