@@ -7,14 +7,6 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
-)
-
-// Flags of a received packet that is not whole.
-const (
-	msgTrunc  = unix.MSG_TRUNC
-	msgCtrunc = unix.MSG_CTRUNC
 )
 
 // relayTime is how long a server that a client asked may take.

@@ -14,33 +14,44 @@ const maxQuery = 2048
 // answered here; the rest waits in the pool.
 func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn) error {
 	_ = conn.SetReadBuffer(256 << 10) // as far as the kernel lets it
-	var msg [maxQuery]byte
-	var oob [oobSize]byte
+	b, err := newBatch(conn)
+	if err != nil {
+		return err
+	}
 	var t turn
-	out := make([]byte, 0, maxMessage)
 	for {
-		n, oobn, flags, from, err := conn.ReadMsgUDPAddrPort(msg[:], oob[:])
+		n, err := b.receive()
 		if errors.Is(err, net.ErrClosed) {
 			return nil
 		}
-		// Other errors are of packets sent before (ICMP) or pass.
-		if err != nil || flags&(msgTrunc|msgCtrunc) != 0 {
-			continue
+		if err != nil {
+			return err
 		}
-		in, ok := readArrival(oob[:oobn])
-		if !ok || !s.o.Device(in.ifindex) || from.Port() == 0 {
-			continue
+		for i := range n {
+			s.answerUDP(ctx, conn, b, &t, i)
 		}
-		// The zone would only cost; the control message names the device.
-		t.client = from.Addr().WithZone("")
-		back := caller{conn: conn, to: from, local: netip.AddrPortFrom(in.local, s.o.Port)}
-		reply, next := s.begin(&t, out[:0], msg[:n])
-		switch next {
-		case actionReply:
-			back.send(t.q.fit(reply, 0), oob[:oobn])
-		case actionResolve, actionRelay:
-			s.later(ctx, &t, next, back, oob[:oobn])
-		}
+		b.send()
+	}
+}
+
+// answerUDP answers one datagram, by the batch where that takes no waiting.
+func (s *Server) answerUDP(ctx context.Context, conn *net.UDPConn, b *batch, t *turn, i int) {
+	msg, oob, from, ok := b.query(i)
+	if !ok || from.Port() == 0 {
+		return
+	}
+	in, ok := readArrival(oob)
+	if !ok || !s.o.Device(in.ifindex) {
+		return
+	}
+	// The zone would only cost; the control message names the device.
+	t.client = from.Addr().WithZone("")
+	reply, next := s.begin(t, b.free(), msg)
+	switch next {
+	case actionReply:
+		b.answer(i, t.q.fit(reply, 0))
+	case actionResolve, actionRelay:
+		s.later(ctx, t, next, caller{conn: conn, to: from, local: netip.AddrPortFrom(in.local, s.o.Port)}, oob)
 	}
 }
 
