@@ -173,6 +173,11 @@ type bpfRdQueryKey struct {
 	Pad    [3]uint8
 }
 
+type bpfRdRecent struct {
+	_    structs.HostLayout
+	Told [2]uint64
+}
+
 type bpfRdResolver struct {
 	_  structs.HostLayout
 	V4 bpfRdAddr
@@ -336,7 +341,7 @@ type bpfScratch struct {
 	Known bpfRdKnown
 	Svcb  [8]uint16
 	Ttl   [64]uint32
-	Label [256]uint8
+	Label [8]uint32
 	Event bpfRdEvent
 	Msg   [4352]uint8
 }
@@ -345,50 +350,49 @@ type bpfScratch struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	bpfMapAddresses         = "addresses"
-	bpfMapClientMacs        = "client_macs"
-	bpfMapClientNetworks    = "client_networks"
-	bpfMapConfig            = "config"
-	bpfMapCounters          = "counters"
-	bpfMapDoh               = "doh"
-	bpfMapEvents            = "events"
-	bpfMapExempt            = "exempt"
-	bpfMapFlows             = "flows"
-	bpfMapFragments         = "fragments"
-	bpfMapGrants            = "grants"
-	bpfMapHealth            = "health"
-	bpfMapHellos            = "hellos"
-	bpfMapNetworks          = "networks"
-	bpfMapNumbers           = "numbers"
-	bpfMapQueries           = "queries"
-	bpfMapRecent            = "recent"
-	bpfMapResolver          = "resolver"
-	bpfMapRules             = "rules"
-	bpfMapScratch           = "scratch"
-	bpfMapSlots             = "slots"
-	bpfMapStages            = "stages"
-	bpfMapStats             = "stats"
-	bpfMapStreams           = "streams"
-	bpfMapTargets           = "targets"
-	bpfMapTold              = "told"
-	bpfProgRouterdAddresses = "routerd_addresses"
-	bpfProgRouterdAnswer    = "routerd_answer"
-	bpfProgRouterdBack      = "routerd_back"
-	bpfProgRouterdBypass    = "routerd_bypass"
-	bpfProgRouterdGuard     = "routerd_guard"
-	bpfProgRouterdGuardIp   = "routerd_guard_ip"
-	bpfProgRouterdHello     = "routerd_hello"
-	bpfProgRouterdHints     = "routerd_hints"
-	bpfProgRouterdLearn     = "routerd_learn"
-	bpfProgRouterdLearnIp   = "routerd_learn_ip"
-	bpfProgRouterdMatch     = "routerd_match"
-	bpfProgRouterdNamed     = "routerd_named"
-	bpfProgRouterdQuery     = "routerd_query"
-	bpfProgRouterdRecords   = "routerd_records"
-	bpfProgRouterdSteer     = "routerd_steer"
-	bpfProgRouterdSteerIp   = "routerd_steer_ip"
-	bpfProgRouterdStream    = "routerd_stream"
-	bpfProgRouterdWalk      = "routerd_walk"
+	bpfMapAddresses       = "addresses"
+	bpfMapClientMacs      = "client_macs"
+	bpfMapClientNetworks  = "client_networks"
+	bpfMapConfig          = "config"
+	bpfMapCounters        = "counters"
+	bpfMapDoh             = "doh"
+	bpfMapEvents          = "events"
+	bpfMapExempt          = "exempt"
+	bpfMapFlows           = "flows"
+	bpfMapFragments       = "fragments"
+	bpfMapGrants          = "grants"
+	bpfMapHealth          = "health"
+	bpfMapHellos          = "hellos"
+	bpfMapNetworks        = "networks"
+	bpfMapNumbers         = "numbers"
+	bpfMapQueries         = "queries"
+	bpfMapRecent          = "recent"
+	bpfMapResolver        = "resolver"
+	bpfMapRules           = "rules"
+	bpfMapScratch         = "scratch"
+	bpfMapSlots           = "slots"
+	bpfMapStages          = "stages"
+	bpfMapStats           = "stats"
+	bpfMapStreams         = "streams"
+	bpfMapTargets         = "targets"
+	bpfMapTold            = "told"
+	bpfProgRouterdAnswer  = "routerd_answer"
+	bpfProgRouterdBack    = "routerd_back"
+	bpfProgRouterdBypass  = "routerd_bypass"
+	bpfProgRouterdGuard   = "routerd_guard"
+	bpfProgRouterdGuardIp = "routerd_guard_ip"
+	bpfProgRouterdHello   = "routerd_hello"
+	bpfProgRouterdHints   = "routerd_hints"
+	bpfProgRouterdLearn   = "routerd_learn"
+	bpfProgRouterdLearnIp = "routerd_learn_ip"
+	bpfProgRouterdMatch   = "routerd_match"
+	bpfProgRouterdNamed   = "routerd_named"
+	bpfProgRouterdQuery   = "routerd_query"
+	bpfProgRouterdRecords = "routerd_records"
+	bpfProgRouterdSteer   = "routerd_steer"
+	bpfProgRouterdSteerIp = "routerd_steer_ip"
+	bpfProgRouterdStream  = "routerd_stream"
+	bpfProgRouterdWalk    = "routerd_walk"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -433,24 +437,23 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
-	RouterdAddresses *ebpf.ProgramSpec `ebpf:"routerd_addresses"`
-	RouterdAnswer    *ebpf.ProgramSpec `ebpf:"routerd_answer"`
-	RouterdBack      *ebpf.ProgramSpec `ebpf:"routerd_back"`
-	RouterdBypass    *ebpf.ProgramSpec `ebpf:"routerd_bypass"`
-	RouterdGuard     *ebpf.ProgramSpec `ebpf:"routerd_guard"`
-	RouterdGuardIp   *ebpf.ProgramSpec `ebpf:"routerd_guard_ip"`
-	RouterdHello     *ebpf.ProgramSpec `ebpf:"routerd_hello"`
-	RouterdHints     *ebpf.ProgramSpec `ebpf:"routerd_hints"`
-	RouterdLearn     *ebpf.ProgramSpec `ebpf:"routerd_learn"`
-	RouterdLearnIp   *ebpf.ProgramSpec `ebpf:"routerd_learn_ip"`
-	RouterdMatch     *ebpf.ProgramSpec `ebpf:"routerd_match"`
-	RouterdNamed     *ebpf.ProgramSpec `ebpf:"routerd_named"`
-	RouterdQuery     *ebpf.ProgramSpec `ebpf:"routerd_query"`
-	RouterdRecords   *ebpf.ProgramSpec `ebpf:"routerd_records"`
-	RouterdSteer     *ebpf.ProgramSpec `ebpf:"routerd_steer"`
-	RouterdSteerIp   *ebpf.ProgramSpec `ebpf:"routerd_steer_ip"`
-	RouterdStream    *ebpf.ProgramSpec `ebpf:"routerd_stream"`
-	RouterdWalk      *ebpf.ProgramSpec `ebpf:"routerd_walk"`
+	RouterdAnswer  *ebpf.ProgramSpec `ebpf:"routerd_answer"`
+	RouterdBack    *ebpf.ProgramSpec `ebpf:"routerd_back"`
+	RouterdBypass  *ebpf.ProgramSpec `ebpf:"routerd_bypass"`
+	RouterdGuard   *ebpf.ProgramSpec `ebpf:"routerd_guard"`
+	RouterdGuardIp *ebpf.ProgramSpec `ebpf:"routerd_guard_ip"`
+	RouterdHello   *ebpf.ProgramSpec `ebpf:"routerd_hello"`
+	RouterdHints   *ebpf.ProgramSpec `ebpf:"routerd_hints"`
+	RouterdLearn   *ebpf.ProgramSpec `ebpf:"routerd_learn"`
+	RouterdLearnIp *ebpf.ProgramSpec `ebpf:"routerd_learn_ip"`
+	RouterdMatch   *ebpf.ProgramSpec `ebpf:"routerd_match"`
+	RouterdNamed   *ebpf.ProgramSpec `ebpf:"routerd_named"`
+	RouterdQuery   *ebpf.ProgramSpec `ebpf:"routerd_query"`
+	RouterdRecords *ebpf.ProgramSpec `ebpf:"routerd_records"`
+	RouterdSteer   *ebpf.ProgramSpec `ebpf:"routerd_steer"`
+	RouterdSteerIp *ebpf.ProgramSpec `ebpf:"routerd_steer_ip"`
+	RouterdStream  *ebpf.ProgramSpec `ebpf:"routerd_stream"`
+	RouterdWalk    *ebpf.ProgramSpec `ebpf:"routerd_walk"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -580,29 +583,27 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
-	RouterdAddresses *ebpf.Program `ebpf:"routerd_addresses"`
-	RouterdAnswer    *ebpf.Program `ebpf:"routerd_answer"`
-	RouterdBack      *ebpf.Program `ebpf:"routerd_back"`
-	RouterdBypass    *ebpf.Program `ebpf:"routerd_bypass"`
-	RouterdGuard     *ebpf.Program `ebpf:"routerd_guard"`
-	RouterdGuardIp   *ebpf.Program `ebpf:"routerd_guard_ip"`
-	RouterdHello     *ebpf.Program `ebpf:"routerd_hello"`
-	RouterdHints     *ebpf.Program `ebpf:"routerd_hints"`
-	RouterdLearn     *ebpf.Program `ebpf:"routerd_learn"`
-	RouterdLearnIp   *ebpf.Program `ebpf:"routerd_learn_ip"`
-	RouterdMatch     *ebpf.Program `ebpf:"routerd_match"`
-	RouterdNamed     *ebpf.Program `ebpf:"routerd_named"`
-	RouterdQuery     *ebpf.Program `ebpf:"routerd_query"`
-	RouterdRecords   *ebpf.Program `ebpf:"routerd_records"`
-	RouterdSteer     *ebpf.Program `ebpf:"routerd_steer"`
-	RouterdSteerIp   *ebpf.Program `ebpf:"routerd_steer_ip"`
-	RouterdStream    *ebpf.Program `ebpf:"routerd_stream"`
-	RouterdWalk      *ebpf.Program `ebpf:"routerd_walk"`
+	RouterdAnswer  *ebpf.Program `ebpf:"routerd_answer"`
+	RouterdBack    *ebpf.Program `ebpf:"routerd_back"`
+	RouterdBypass  *ebpf.Program `ebpf:"routerd_bypass"`
+	RouterdGuard   *ebpf.Program `ebpf:"routerd_guard"`
+	RouterdGuardIp *ebpf.Program `ebpf:"routerd_guard_ip"`
+	RouterdHello   *ebpf.Program `ebpf:"routerd_hello"`
+	RouterdHints   *ebpf.Program `ebpf:"routerd_hints"`
+	RouterdLearn   *ebpf.Program `ebpf:"routerd_learn"`
+	RouterdLearnIp *ebpf.Program `ebpf:"routerd_learn_ip"`
+	RouterdMatch   *ebpf.Program `ebpf:"routerd_match"`
+	RouterdNamed   *ebpf.Program `ebpf:"routerd_named"`
+	RouterdQuery   *ebpf.Program `ebpf:"routerd_query"`
+	RouterdRecords *ebpf.Program `ebpf:"routerd_records"`
+	RouterdSteer   *ebpf.Program `ebpf:"routerd_steer"`
+	RouterdSteerIp *ebpf.Program `ebpf:"routerd_steer_ip"`
+	RouterdStream  *ebpf.Program `ebpf:"routerd_stream"`
+	RouterdWalk    *ebpf.Program `ebpf:"routerd_walk"`
 }
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
-		p.RouterdAddresses,
 		p.RouterdAnswer,
 		p.RouterdBack,
 		p.RouterdBypass,

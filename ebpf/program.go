@@ -69,7 +69,7 @@ func (d *DataPlane) load(name string) (*ebpf.Program, error) {
 // enum stage.
 func stagePrograms() []string {
 	return []string{
-		bpfProgRouterdAnswer, bpfProgRouterdMatch, bpfProgRouterdRecords, bpfProgRouterdHints, bpfProgRouterdAddresses,
+		bpfProgRouterdAnswer, bpfProgRouterdMatch, bpfProgRouterdRecords, bpfProgRouterdHints,
 		bpfProgRouterdQuery, bpfProgRouterdStream, bpfProgRouterdBack,
 		bpfProgRouterdBypass, bpfProgRouterdHello, bpfProgRouterdWalk, bpfProgRouterdNamed,
 	}

@@ -1,6 +1,7 @@
 package ebpf
 
 import (
+	"fmt"
 	"testing"
 )
 
@@ -8,7 +9,7 @@ import (
 func (d *DataPlane) forgetTold(t testing.TB) {
 	t.Helper()
 	const slots = 1 << 10
-	keys, values := make([]uint32, slots), make([]uint64, slots)
+	keys, values := make([]uint32, slots), make([][2]uint64, slots)
 	for i := range keys {
 		keys[i] = uint32(i)
 	}
@@ -45,4 +46,23 @@ func TestAnAnswerThatSaysNothingNewIsToldOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	again("what was forgotten meanwhile", 1, carry(plain("a.closed.example", "198.51.100.1")))
+}
+
+// A house has a hundred names in use at a time: each is told once, though some
+// share a slot.
+func TestManyNamesAreEachToldOnce(t *testing.T) {
+	w := newWorld(t)
+	events := openEvents(t, w.DataPlane)
+	const names, rounds = 100, 5
+	told := 0
+	for range rounds {
+		for i := range names {
+			w.run(t, bpfProgRouterdLearn, carry(plain(fmt.Sprintf("n%d.closed.example", i), "198.51.100.1")).build(), via{out: w.lan})
+			told += len(pending(t, events))
+		}
+	}
+	// The clock may go on to the next few seconds meanwhile.
+	if told < names || told > names+names*3/2 {
+		t.Errorf("%d names, asked for %d times: told %d times", names, rounds, told)
+	}
 }

@@ -22,7 +22,7 @@ var programs = map[string]bool{
 	bpfProgRouterdSteer: true, bpfProgRouterdSteerIp: false,
 	bpfProgRouterdLearn: true, bpfProgRouterdLearnIp: false,
 	bpfProgRouterdAnswer: true, bpfProgRouterdMatch: true, bpfProgRouterdRecords: true,
-	bpfProgRouterdHints: true, bpfProgRouterdAddresses: true,
+	bpfProgRouterdHints: true,
 	bpfProgRouterdQuery: true, bpfProgRouterdStream: true, bpfProgRouterdBack: true,
 	bpfProgRouterdBypass: true, bpfProgRouterdHello: true, bpfProgRouterdWalk: true, bpfProgRouterdNamed: true,
 	bpfProgRouterdGuard: true, bpfProgRouterdGuardIp: false,

@@ -65,7 +65,7 @@ static __always_inline int dns_labels(struct scratch *s)
 		}
 		if (n > 63 || off + n + 1 >= RD_NAME_MAX)
 			return 0;
-		s->label[off] = 1;
+		label_set(s, off);
 		s->a.off = off + n + 1;
 	}
 	return 0;
@@ -119,7 +119,7 @@ static __always_inline enum walk dns_match(struct scratch *s)
 		if (c - 'A' < 26)
 			c |= 0x20;
 		s->a.hash = (s->a.hash ^ c) * 0x100000001b3ULL;
-		if (!s->label[pos])
+		if (!label_at(s, pos))
 			continue;
 		r = bpf_map_lookup_elem(inner, &s->a.hash);
 		if (r)

@@ -242,7 +242,7 @@ static __always_inline int hello_labels(struct scratch *s)
 			c = s->a.len;
 			if (c - 1 >= 63)
 				return 0;
-			s->label[i] = 1;
+			label_set(s, i);
 			s->a.len = 0;
 		} else {
 			s->a.len++;

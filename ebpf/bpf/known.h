@@ -118,7 +118,8 @@ static __always_inline void learn_found(struct scratch *s)
  * nothing from that. */
 static __always_inline int told_lately(struct scratch *s)
 {
-	__u64 h = s->a.hash, *last;
+	struct rd_recent *last;
+	__u64 h = s->a.hash;
 	__u32 slot;
 
 	h = (h ^ s->key.client) * 0x100000001b3ULL;
@@ -127,9 +128,10 @@ static __always_inline int told_lately(struct scratch *s)
 	h |= 1; /* 0 is nothing */
 	slot = h >> (64 - RECENT_BITS);
 	last = bpf_map_lookup_elem(&recent, &slot);
-	if (!last || *last == h)
+	if (!last || last->told[0] == h || last->told[1] == h)
 		return !!last;
-	*last = h;
+	last->told[1] = last->told[0];
+	last->told[0] = h;
 	return 0;
 }
 

@@ -140,27 +140,6 @@ static __always_inline enum walk message_next(struct __sk_buff *skb, struct scra
 	return WALK_MORE;
 }
 
-/* Second stage: find an answer and the question in it. */
-static __always_inline int learn_answer(struct __sk_buff *skb)
-{
-	const struct rd_config *cfg = config_get();
-	struct scratch *s = scratch_get();
-	enum walk walk;
-
-	if (!cfg || !s)
-		return TC_ACT_UNSPEC;
-	walk = message_next(skb, s);
-	forget();
-	if (walk == WALK_BAD)
-		return done(s);
-	if (walk == WALK_MORE || !dns_labels(s))
-		return pass(skb, s);
-	stat_add(RD_STAT_ANSWERS, 1);
-	match_begin(cfg, s, LOOK_ANSWER);
-	bpf_tail_call(skb, &stages, STAGE_MATCH);
-	return skb->gso_size ? TC_ACT_SHOT : TC_ACT_UNSPEC; /* as in pass */
-}
-
 /* What the walk over the records begins with. */
 static __always_inline void records_begin(struct scratch *s)
 {
@@ -180,15 +159,59 @@ static __always_inline void records_begin(struct scratch *s)
 	forget();
 }
 
-/* Third stage: is the name listed. Those of queries and of TLS hellos
- * come here too. */
-static __always_inline int learn_match(struct __sk_buff *skb)
+/* What follows when it is known whether the name is listed. */
+static __always_inline int learn_matched(struct __sk_buff *skb, const struct rd_config *cfg,
+					 struct scratch *s)
 {
+	if (!s->a.target && !(cfg->flags & RD_F_SHARED))
+		return pass(skb, s);
+	if (s->a.target)
+		stat_add(RD_STAT_MATCHED, 1);
+	if (truncated(s)) {
+		if (!s->a.target)
+			return pass(skb, s);
+		stat_add(RD_STAT_TRUNCATED, 1);
+	}
+	records_begin(s);
+	if (s->a.whole && s->a.records <= RD_RECORDS_MAX)
+		bpf_tail_call(skb, &stages, STAGE_RECORDS);
+	return withhold(skb, s, RD_EV_UNPARSED);
+}
+
+/* Second stage: find an answer, and whether the name in it is listed. */
+static __always_inline int learn_answer(struct __sk_buff *skb)
+{
+	const struct rd_config *cfg = config_get();
 	struct scratch *s = scratch_get();
-	const struct rd_config *cfg;
 	enum walk walk;
 
-	if (!s)
+	if (!cfg || !s)
+		return TC_ACT_UNSPEC;
+	walk = message_next(skb, s);
+	forget();
+	if (walk == WALK_BAD)
+		return done(s);
+	if (walk == WALK_MORE || !dns_labels(s))
+		return pass(skb, s);
+	stat_add(RD_STAT_ANSWERS, 1);
+	match_begin(cfg, s, LOOK_ANSWER);
+	walk = dns_match(s);
+	forget();
+	if (walk == WALK_DONE)
+		return learn_matched(skb, cfg, s);
+	bpf_tail_call(skb, &stages, STAGE_MATCH);
+	return skb->gso_size ? TC_ACT_SHOT : TC_ACT_UNSPEC; /* as in pass */
+}
+
+/* The stage for names that are too long for one go, of queries too, and for
+ * those of TLS hellos. */
+static __always_inline int learn_match(struct __sk_buff *skb)
+{
+	const struct rd_config *cfg = config_get();
+	struct scratch *s = scratch_get();
+	enum walk walk;
+
+	if (!cfg || !s)
 		return TC_ACT_UNSPEC;
 	walk = dns_match(s);
 	forget();
@@ -205,20 +228,7 @@ static __always_inline int learn_match(struct __sk_buff *skb)
 			bpf_tail_call(skb, &stages, STAGE_NAMED);
 		return s->q.verdict;
 	}
-	cfg = config_get();
-	if (!s->a.target && !(cfg && cfg->flags & RD_F_SHARED))
-		return pass(skb, s);
-	if (s->a.target)
-		stat_add(RD_STAT_MATCHED, 1);
-	if (truncated(s)) {
-		if (!s->a.target)
-			return pass(skb, s);
-		stat_add(RD_STAT_TRUNCATED, 1);
-	}
-	records_begin(s);
-	if (s->a.whole && s->a.records <= RD_RECORDS_MAX)
-		bpf_tail_call(skb, &stages, STAGE_RECORDS);
-	return withhold(skb, s, RD_EV_UNPARSED);
+	return learn_matched(skb, cfg, s);
 }
 
 /* Marks what is known of the addresses of an unlisted name, and leaves in the
@@ -256,7 +266,23 @@ static __always_inline int shared_end(struct __sk_buff *skb, struct scratch *s)
 	return pass(skb, s);
 }
 
-/* Fourth stage: where the addresses are. */
+/* Makes the addresses known. */
+static __always_inline int learn_collected(struct __sk_buff *skb, struct scratch *s)
+{
+	if (!s->a.nfound)
+		return pass(skb, s);
+	if (!s->a.target)
+		return shared_end(skb, s);
+	learn_found(s);
+	if (s->a.no_room)
+		return withhold(skb, s, RD_EV_FULL);
+	forget();
+	if (s->event.addresses && (!told_lately(s) || s->a.news))
+		tell(skb, s, RD_EV_LEARNED, 0);
+	return pass(skb, s);
+}
+
+/* Third stage: where the addresses are. */
 static __always_inline int learn_records(struct __sk_buff *skb)
 {
 	struct scratch *s = scratch_get();
@@ -270,22 +296,18 @@ static __always_inline int learn_records(struct __sk_buff *skb)
 		walk = WALK_DONE; /* with the records that are whole */
 		s->a.nsvcb = 0;
 	}
+	if (walk == WALK_DONE && !s->a.nsvcb)
+		return learn_collected(skb, s);
 	if (walk == WALK_MORE) {
 		bpf_tail_call(skb, &stages, STAGE_RECORDS);
-	} else if (walk == WALK_DONE && s->a.nsvcb) {
+	} else if (walk == WALK_DONE) {
 		s->a.state = S_NEXT;
 		bpf_tail_call(skb, &stages, STAGE_HINTS);
-	} else if (walk == WALK_DONE) {
-		if (!s->a.nfound)
-			return pass(skb, s);
-		if (!s->a.target)
-			return shared_end(skb, s);
-		bpf_tail_call(skb, &stages, STAGE_ADDRESSES);
 	}
 	return withhold(skb, s, RD_EV_UNPARSED);
 }
 
-/* Fifth stage, where there are SVCB or HTTPS records: their address hints. */
+/* Fourth stage, where there are SVCB or HTTPS records: their address hints. */
 static __always_inline int learn_hints(struct __sk_buff *skb)
 {
 	struct scratch *s = scratch_get();
@@ -295,32 +317,11 @@ static __always_inline int learn_hints(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	walk = dns_hints(s);
 	forget();
-	if (walk == WALK_MORE) {
+	if (walk == WALK_MORE)
 		bpf_tail_call(skb, &stages, STAGE_HINTS);
-	} else if (walk == WALK_DONE) {
-		if (!s->a.nfound)
-			return pass(skb, s);
-		bpf_tail_call(skb, &stages, STAGE_ADDRESSES);
-	}
+	else if (walk == WALK_DONE)
+		bpf_tail_call(skb, &stages, STAGE_RECORDS); /* which has none left */
 	return withhold(skb, s, RD_EV_UNPARSED);
-}
-
-/* Last stage: make the addresses known. */
-static __always_inline int learn_addresses(struct __sk_buff *skb)
-{
-	struct scratch *s = scratch_get();
-
-	if (!s)
-		return TC_ACT_UNSPEC;
-	if (!s->a.target)
-		return shared_end(skb, s);
-	learn_found(s);
-	if (s->a.no_room)
-		return withhold(skb, s, RD_EV_FULL);
-	forget();
-	if (s->event.addresses && (!told_lately(s) || s->a.news))
-		tell(skb, s, RD_EV_LEARNED, 0);
-	return pass(skb, s);
 }
 
 /* Whether a packet may hold a DNS answer, read in place as far as it is of a

@@ -157,15 +157,19 @@ struct {
 	__type(value, __u32);
 } doh SEC(".maps");
 
-/* What was told of answers a moment ago, by the high bits of its hash. One that is
- * lost to another is told twice. */
+/* What was told of answers a moment ago, by the high bits of its hash, the newest
+ * first. One that is lost to two others is told twice. */
 #define RECENT_BITS 10
+
+struct rd_recent {
+	__u64 told[2];
+};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1 << RECENT_BITS);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, struct rd_recent);
 } recent SEC(".maps");
 
 /* When it was told last. */
@@ -225,7 +229,6 @@ enum stage {
 	STAGE_MATCH,
 	STAGE_RECORDS,
 	STAGE_HINTS,
-	STAGE_ADDRESSES,
 	STAGE_QUERY,
 	STAGE_STREAM,
 	STAGE_BACK,

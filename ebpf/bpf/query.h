@@ -225,7 +225,8 @@ static __always_inline int query_end(struct __sk_buff *skb, const struct rd_conf
 	return s->q.at == AT_WAN ? query_to_lo(skb, s) : TC_ACT_UNSPEC;
 }
 
-/* The stage: once for each message, and once more when the match has spoken. */
+/* The stage: once for each message, and once more where the match of a long name
+ * had to go on in its own. */
 static __always_inline int query_stage(struct __sk_buff *skb)
 {
 	const struct rd_config *cfg = config_get();
@@ -233,18 +234,22 @@ static __always_inline int query_stage(struct __sk_buff *skb)
 
 	if (!cfg || !s)
 		return TC_ACT_SHOT;
+	if (!s->q.open && query_load(skb, s)) {
+		match_begin(cfg, s, LOOK_QUERY);
+		s->q.open = 1;
+		if (dns_match(s) == WALK_MORE) {
+			bpf_tail_call(skb, &stages, STAGE_MATCH);
+			return query_unturned();
+		}
+		forget();
+	}
 	if (s->q.open)
 		query_matched(s);
+	else
+		s->q.others++;
 	forget();
 	if (s->a.next >= s->a.stop)
 		return query_end(skb, cfg, s);
-	if (query_load(skb, s)) {
-		s->q.open = 1;
-		match_begin(cfg, s, LOOK_QUERY);
-		bpf_tail_call(skb, &stages, STAGE_MATCH);
-		return query_unturned();
-	}
-	s->q.others++;
 	bpf_tail_call(skb, &stages, STAGE_QUERY);
 	return query_unturned(); /* more messages than tail calls reach */
 }

@@ -7,7 +7,7 @@
  *   steer  ingress of a LAN device   marks packets to listed addresses
  *   learn  egress of a LAN device    DNS answers, figures of flows
  *   learn  egress of lo              DNS answers to the router itself
- *   answer, match, records, hints, addresses   the later stages of learn, by tail call
+ *   answer, match, records, hints   the later stages of learn, by tail call
  *   back   by tail call              what routerd's resolver sends, in front of those
  *   guard  egress of a WAN device    nothing marked leaves here
  *   query, stream   by tail call from steer, learn (on lo) and guard: what is
@@ -109,12 +109,6 @@ SEC("tc")
 int routerd_hints(struct __sk_buff *skb)
 {
 	return learn_hints(skb);
-}
-
-SEC("tc")
-int routerd_addresses(struct __sk_buff *skb)
-{
-	return learn_addresses(skb);
 }
 
 SEC("tc")

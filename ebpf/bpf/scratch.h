@@ -134,7 +134,7 @@ struct scratch {
 	struct rd_known known;
 	__u16 svcb[SVCB_MAX]; /* offsets of SVCB records' types */
 	__u32 ttl[RD_RECORDS_MAX]; /* of event.addr */
-	__u8 label[256]; /* 1 where a label of the question's name begins */
+	__u32 label[8]; /* bits: where labels of the question's name begin */
 	struct rd_event event;
 	__u8 msg[MSG_ROOM];
 };
@@ -151,6 +151,16 @@ static __always_inline struct scratch *scratch_get(void)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&scratch, &zero);
+}
+
+static __always_inline void label_set(struct scratch *s, __u32 pos)
+{
+	s->label[pos >> 5 & 7] |= 1U << (pos & 31);
+}
+
+static __always_inline __u32 label_at(const struct scratch *s, __u32 pos)
+{
+	return s->label[pos >> 5 & 7] >> (pos & 31) & 1;
 }
 
 /* Makes the compiler keep scratch memory in memory. */
