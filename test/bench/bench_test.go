@@ -110,8 +110,8 @@ func TestMeasuresDNS(t *testing.T) {
 			t.Errorf("%+v: want one value above zero of each", r)
 		}
 	}
-	if len(rows) != 7 {
-		t.Errorf("%d rows, want 7", len(rows))
+	if len(rows) != 6 {
+		t.Errorf("%d rows, want 6", len(rows))
 	}
 	if _, err := Run(t.Context(), "nothing", Options{}); err == nil {
 		t.Error("a measurement that is not there was taken")

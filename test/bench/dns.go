@@ -3,8 +3,11 @@ package bench
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/routerd/routerd/test/lab"
+	"github.com/routerd/routerd/test/lab/interfere"
 )
 
 // What lookups are asked for: names that dnsmasq keeps, and where.
@@ -15,12 +18,19 @@ const (
 	manyAtOnce   = 100
 )
 
-// dnsTargets are those of the project: unlisted lookups within 2 % of a router
+// The targets are those of the project: unlisted lookups within 2 % of a router
 // without routerd, listed ones at 0.8 of dnsmasq's rate at least.
 const (
-	leastRate    = 0.98
 	mostLatency  = 1.02
 	leastByCache = 0.8
+)
+
+const (
+	// lineDelay is that of the line to the resolver, each way: of a good one.
+	lineDelay = 5 * time.Millisecond
+	// houseRate is how many lookups a second are more than a house has, and leave
+	// the machine at rest.
+	houseRate = 1000
 )
 
 // measureDNS compares lookups of unlisted names with and without routerd, and
@@ -34,48 +44,61 @@ func measureDNS(ctx context.Context, r *run) ([]Row, error) {
 	return append(rows, more...), err
 }
 
-// unlisted measures by dnsmasq's cache and past it, at rest and under load.
-func (r *run) unlisted(ctx context.Context) ([]Row, error) {
-	rows := []Row{
-		{What: "unlisted, dnsmasq's cache, one at a time", Unit: "µs", Target: mostLatency},
-		{What: "unlisted, public resolver, one at a time", Unit: "µs", Target: mostLatency},
-		{What: "unlisted, dnsmasq's cache, 100 at once", Unit: "/s", More: true, Target: leastRate},
-		{What: "unlisted, public resolver, 100 at once", Unit: "/s", More: true, Target: leastRate},
+// unlisted measures lookups over a line, and what is left where there is none: by
+// dnsmasq's cache, at rest and under load.
+func (r *run) unlisted(ctx context.Context) (rows []Row, err error) {
+	undo, err := r.lab.Interfere(ctx, lab.Interference{Kind: interfere.Delayed, Delay: lineDelay})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, undo()) }()
+	d, err := r.startDaemon(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.stopDaemon(ctx, d)) }()
+	rows = []Row{
+		{What: fmt.Sprintf("unlisted, public resolver, line of %v each way", lineDelay), Unit: "µs", Target: mostLatency},
+		{What: "unlisted, dnsmasq's cache, no line", Unit: "µs"},
+		{What: "unlisted, dnsmasq's cache, 100 at once", Unit: "/s", More: true},
 	}
 	for i := range rows {
 		rows[i].Base, rows[i].Ours = "no routerd", "routerd, dns secure"
 	}
 	names := lab.PlainNames()[:namesAsked]
-	measure := func(ctx context.Context, into func(*Row) *[]float64) error {
+	measure := func(ctx context.Context, on bool) error {
+		if err := r.enable(ctx, on); err != nil {
+			return err
+		}
 		for i := range rows {
-			server, under := []string{dnsmasqAt, publicServer}[i%2], []int{1, manyAtOnce}[i/2]
-			got, err := r.ask(ctx, server, names, under)
+			q := load{server: dnsmasqAt, names: names, under: 10, rate: houseRate}
+			switch {
+			case i == 0:
+				q.server, q.under = publicServer, manyAtOnce
+			case rows[i].More:
+				q.under, q.rate = manyAtOnce, 0
+			}
+			got, err := r.ask(ctx, q)
 			if err != nil {
 				return err
 			}
-			value := got.latency
+			value, into := got.latency, &rows[i].Theirs
 			if rows[i].More {
 				value = got.rate
 			}
-			*into(&rows[i]) = append(*into(&rows[i]), value)
+			if on {
+				into = &rows[i].Got
+			}
+			*into = append(*into, value)
 		}
 		return nil
 	}
-	if _, err := r.ask(ctx, dnsmasqAt, names, 1); err != nil { // fills dnsmasq's cache
+	if _, err := r.ask(ctx, load{server: dnsmasqAt, names: names, under: 1}); err != nil { // fills dnsmasq's cache
 		return nil, err
 	}
-	err := r.turns(ctx, "unlisted lookups", [2]func(context.Context) error{
-		func(ctx context.Context) error {
-			return measure(ctx, func(row *Row) *[]float64 { return &row.Theirs })
-		},
-		func(ctx context.Context) error {
-			d, err := r.startDaemon(ctx)
-			if err != nil {
-				return err
-			}
-			err = measure(ctx, func(row *Row) *[]float64 { return &row.Got })
-			return errors.Join(err, r.stopDaemon(ctx, d))
-		},
+	err = r.turns(ctx, "unlisted lookups", [2]func(context.Context) error{
+		func(ctx context.Context) error { return measure(ctx, false) },
+		func(ctx context.Context) error { return measure(ctx, true) },
 	})
 	return rows, err
 }
@@ -92,7 +115,7 @@ func (r *run) cached(ctx context.Context) (rows []Row, err error) {
 	rows = []Row{
 		{What: "cached, 100 at once", Unit: "/s", More: true, Target: leastByCache},
 		{What: "cached, for a second of its processor time", Unit: "/s", More: true, Target: leastByCache},
-		{What: "cached, one at a time", Unit: "µs"},
+		{What: "cached, a house's rate", Unit: "µs"},
 	}
 	for i := range rows {
 		rows[i].Base, rows[i].Ours = "dnsmasq, unlisted", "routerd, listed"
@@ -118,7 +141,7 @@ func (r *run) askPinned(ctx context.Context, program string, names []string) ([]
 	if err != nil {
 		return nil, err
 	}
-	one, err := r.ask(ctx, dnsmasqAt, names, 1) // and fills the cache
+	one, err := r.ask(ctx, load{server: dnsmasqAt, names: names, under: 10, rate: houseRate}) // and fills the cache
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +149,7 @@ func (r *run) askPinned(ctx context.Context, program string, names []string) ([]
 	if err != nil {
 		return nil, err
 	}
-	many, err := r.ask(ctx, dnsmasqAt, names, manyAtOnce)
+	many, err := r.ask(ctx, load{server: dnsmasqAt, names: names, under: manyAtOnce})
 	if err != nil {
 		return nil, err
 	}

@@ -20,19 +20,30 @@ type answered struct {
 
 const queriesFile = "/run/bench.queries"
 
-// ask has the client ask a server for names, with so many queries under way.
-func (r *run) ask(ctx context.Context, server string, names []string, under int) (answered, error) {
-	text := strings.Join(names, " A\n") + " A\n"
+// load is what the client asks for.
+type load struct {
+	server string
+	names  []string
+	under  int // queries under way at a time, at most
+	rate   int // queries a second; 0: as many as are answered
+}
+
+// ask has the client ask for A records.
+func (r *run) ask(ctx context.Context, l load) (answered, error) {
+	text := strings.Join(l.names, " A\n") + " A\n"
 	if err := r.lab.WriteFile(lab.Client, queriesFile, []byte(text), 0o600); err != nil {
 		return answered{}, err
 	}
 	args := []string{
-		"-c", "1", "dnsperf", "-s", server, "-d", queriesFile, "-c", strconv.Itoa(min(under, 4)), "-q", strconv.Itoa(under),
+		"-c", "1", "dnsperf", "-s", l.server, "-d", queriesFile, "-c", strconv.Itoa(min(l.under, 4)), "-q", strconv.Itoa(l.under),
 		"-l", strconv.Itoa(max(1, int(r.Each.Seconds()))),
+	}
+	if l.rate > 0 {
+		args = append(args, "-Q", strconv.Itoa(l.rate))
 	}
 	out, err := r.lab.Run(ctx, lab.Client, "taskset", args...)
 	if err != nil {
-		return answered{}, fmt.Errorf("ask %s: %w", server, err)
+		return answered{}, fmt.Errorf("ask %s: %w", l.server, err)
 	}
 	return parseDNSPerf(string(out))
 }

@@ -17,7 +17,7 @@ import (
 // settings send exchanges through a tunnel, and their names to routerd's
 // resolver.
 const settings = `config routerd 'main'
-	option enabled '1'
+	option enabled '%d'
 	option dns 'secure'
 	list resolver 'udp://22.8.8.8'
 	list lan 'br-lan'
@@ -32,7 +32,7 @@ config destination 'exchanges'
 `
 
 // patience is how long routerd may take to start or to end.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // daemon is routerd in the lab's router.
 type daemon struct {
@@ -42,7 +42,7 @@ type daemon struct {
 
 // startDaemon starts routerd and waits until its tunnel is up.
 func (r *run) startDaemon(ctx context.Context) (*daemon, error) {
-	if err := r.lab.WriteFile(lab.Router, owned.ConfigFile, []byte(settings), 0o600); err != nil {
+	if err := r.writeSettings(true); err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(r.Program, "run")
@@ -54,14 +54,42 @@ func (r *run) startDaemon(ctx context.Context) (*daemon, error) {
 		_ = cmd.Wait()
 		close(d.ended)
 	}()
-	err := poll(ctx, func() bool {
-		out, err := r.lab.Run(ctx, lab.Router, r.Program, "status", "--json")
-		return err == nil && strings.Contains(string(out), `"state": "up"`)
-	})
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("wait for routerd's tunnel: %w", err), r.stopDaemon(ctx, d))
+	if err := r.settled(ctx); err != nil {
+		return nil, errors.Join(err, r.stopDaemon(ctx, d))
 	}
 	return d, nil
+}
+
+func (r *run) writeSettings(enabled bool) error {
+	n := 0
+	if enabled {
+		n = 1
+	}
+	return r.lab.WriteFile(lab.Router, owned.ConfigFile, fmt.Appendf(nil, settings, n), 0o600)
+}
+
+// enable switches routerd on, or off: then nothing of it is left in the kernel.
+func (r *run) enable(ctx context.Context, on bool) error {
+	if err := r.writeSettings(on); err != nil {
+		return err
+	}
+	if _, err := r.lab.Run(ctx, lab.Router, r.Program, "reload"); err != nil || !on {
+		return err
+	}
+	return r.settled(ctx)
+}
+
+// settled waits until the tunnel is up and the addresses of hosts are known: a
+// router starts once in months.
+func (r *run) settled(ctx context.Context) error {
+	err := poll(ctx, func() bool {
+		out, err := r.lab.Run(ctx, lab.Router, r.Program, "status", "--json")
+		return err == nil && strings.Contains(string(out), `"state": "up"`) && strings.Contains(string(out), `"pending": 0`)
+	})
+	if err != nil {
+		return fmt.Errorf("wait for routerd's tunnel and hosts: %w", err)
+	}
+	return nil
 }
 
 // stopDaemon ends routerd and takes all away that it has left in the kernel.
