@@ -140,6 +140,10 @@ func (x *probe) lookup(ctx context.Context, ipv6 bool) ([]dns.Answer, error) {
 		a, err := x.o.Resolver.Lookup(ctx, x.path.Index, x.target.Host, kind)
 		return []dns.Answer{a}, err
 	}
+	if len(servers) == 1 {
+		// All sendings of one question are lost now and then.
+		servers = []netip.AddrPort{servers[0], servers[0]}
+	}
 	var answers []dns.Answer
 	var err error
 	for _, server := range servers {
