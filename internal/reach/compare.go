@@ -12,6 +12,7 @@ type Line struct {
 	Asked    int
 	Answered int // anything came back from them, if only a refusal
 	Working  int
+	Resent   int64 // segments that were sent again: some were lost
 }
 
 // works says whether at least half of the controls work: one of them may be
@@ -90,7 +91,7 @@ func (c comparison) networkError() Verdict {
 	switch d := c.direct.Outcome; {
 	case d.silent() && c.line.Asked > 0 && c.line.Answered == 0:
 		return Offline
-	case d.silent() && !c.line.works():
+	case d.silent() && (!c.line.works() || c.direct.Unsure):
 		return Unknown
 	case len(c.reached) > 0:
 		return Interfered

@@ -118,6 +118,7 @@ func (c *controls) ask(ctx context.Context, path Path, paths []Path, targets []c
 func LineOf(results []Result) Line {
 	l := Line{Asked: len(results)}
 	for _, r := range results {
+		l.Resent += r.Resent
 		if r.Outcome.byService() {
 			l.Working++
 		}

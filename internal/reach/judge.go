@@ -20,15 +20,19 @@ type Result struct {
 	// Rest is what comes of the layers above when the lookup alone is at fault and
 	// true addresses are used; else it is Outcome.
 	Rest   Outcome
-	Named  bool // the fault was about the server name: with another one the address answers
-	IPv6   bool // the family that it was seen over
-	Status int  // of HTTP; 0: none came
+	Named  bool  // the fault was about the server name: with another one the address answers
+	IPv6   bool  // the family that it was seen over
+	Status int   // of HTTP; 0: none came
+	Resent int64 // segments that were sent again
+	// Unsure says that silence on a line that loses packets was not the same each
+	// time: it may be the line's.
+	Unsure bool
 }
 
 // Judge says what came of an observation. Plain HTTP proves nothing about who
 // answers: it is held against what another path got, which may be nil.
 func Judge(o Observation, other *Observation) Result {
-	r := Result{Path: o.Path, Direct: o.Direct}
+	r := Result{Path: o.Path, Direct: o.Direct, Resent: o.Resent}
 	if o.Down != "" {
 		r.set(PathDown, o.Down)
 		return r

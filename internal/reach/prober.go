@@ -8,7 +8,10 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/routerd/routerd/internal/catalogue"
 	"github.com/routerd/routerd/internal/dns"
@@ -102,6 +105,7 @@ type probe struct {
 	large  string // asked for in place of the target's path; "": that
 	deep   bool
 	taken  *atomic.Int64 // bytes
+	resent *atomic.Int64 // segments
 	limit  int64
 }
 
@@ -110,7 +114,7 @@ type probe struct {
 // is that long. It returns soon after ctx ends.
 func (p *Prober) Observe(ctx context.Context, path Path, target catalogue.Target, truth Truth, depth Depth) Observation {
 	began := time.Now()
-	x := &probe{Prober: p, path: path, target: target, large: depth.Large, deep: depth.Deep, taken: new(atomic.Int64), limit: MaxBytes}
+	x := &probe{Prober: p, path: path, target: target, large: depth.Large, deep: depth.Deep, taken: new(atomic.Int64), resent: new(atomic.Int64), limit: MaxBytes}
 	if x.deep {
 		x.limit = MaxDeepBytes
 	}
@@ -118,7 +122,7 @@ func (p *Prober) Observe(ctx context.Context, path Path, target catalogue.Target
 	defer cancel()
 	o := Observation{Path: path.Name, Direct: path.Direct, Target: target, Deep: depth.Deep, Began: p.o.Now()}
 	x.observe(within, &o, truth, depth.AsControl)
-	o.Took, o.Bytes, o.Cancelled = time.Since(began), x.taken.Load(), ctx.Err() != nil
+	o.Took, o.Bytes, o.Resent, o.Cancelled = time.Since(began), x.taken.Load(), x.resent.Load(), ctx.Err() != nil
 	return o
 }
 
@@ -271,14 +275,40 @@ func (x *probe) connect(ctx context.Context, address netip.AddrPort, limit time.
 	if err != nil {
 		return nil, err
 	}
-	return &meter{Conn: conn, taken: x.taken, limit: x.limit}, nil
+	return &meter{Conn: conn, taken: x.taken, resent: x.resent, limit: x.limit}, nil
 }
 
 // meter counts what a check takes, and ends it when that is too much.
 type meter struct {
 	net.Conn
-	taken *atomic.Int64
-	limit int64
+	taken, resent *atomic.Int64
+	limit         int64
+	closed        sync.Once
+}
+
+// Close notes what was lost before the kernel forgets it.
+func (m *meter) Close() error {
+	m.closed.Do(func() { m.resent.Add(resentOn(m.Conn)) })
+	return m.Conn.Close()
+}
+
+// resentOn is how many segments, SYN included, the kernel has sent again on a
+// connection (TCP_INFO, tcp(7)); 0 where that is no socket.
+func resentOn(conn net.Conn) (n int64) {
+	c, is := conn.(syscall.Conn)
+	if !is {
+		return 0
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	_ = raw.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			n = int64(info.Total_retrans)
+		}
+	})
+	return n
 }
 
 // Read reads no more than is left.

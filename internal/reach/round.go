@@ -2,6 +2,7 @@ package reach
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/routerd/routerd/internal/catalogue"
@@ -47,9 +48,51 @@ func (r *Runner) round(ctx context.Context, paths []Path, target catalogue.Targe
 		}
 		out.Results = append(out.Results, result)
 	}
-	out.Finding = Compare(target, out.Results, r.linesFor(ctx, paths, out.Results))
+	lines := r.linesFor(ctx, paths, out.Results)
+	out.Finding = Compare(target, out.Results, lines)
+	if i := doubtful(out, lines); i >= 0 {
+		out.Results[i] = r.confirm(ctx, out.Results[i], func() Observation {
+			o := r.prober.Observe(ctx, paths[i], target, truth, depth)
+			r.spent(1, o.Bytes)
+			return o
+		}, reference, told)
+		out.Finding = Compare(target, out.Results, lines)
+	}
 	out.Cancelled = ctx.Err() != nil
 	return out
+}
+
+// confirmations is how often silence must come again on a line that loses packets
+// until somebody is blamed for it. A line that loses a fifth in each direction is
+// silent for the time of a check some three times in a hundred.
+const confirmations = 3
+
+// doubtful gives the index of the direct path's result when it is silence that
+// would be called interference, on a line that is known to lose packets; else -1.
+func doubtful(round Round, lines map[string]Line) int {
+	if round.Finding.Verdict != Interfered || !round.Finding.Outcome.silent() {
+		return -1
+	}
+	return slices.IndexFunc(round.Results, func(x Result) bool { return x.Direct && lines[x.Path].Resent > 0 })
+}
+
+// confirm observes a path again until it is not as before, or has been often
+// enough, and gives the last result.
+func (r *Runner) confirm(ctx context.Context, first Result, observe func() Observation, reference *Observation, told func(Result)) Result {
+	for range confirmations {
+		o := observe()
+		if ctx.Err() != nil {
+			return first
+		}
+		now := Judge(o, reference)
+		if now.Outcome == first.Outcome {
+			continue
+		}
+		now.Unsure = now.Outcome.silent()
+		told(now)
+		return now
+	}
+	return first
 }
 
 // referenceOf is an observation over a path that the provider does not see into.

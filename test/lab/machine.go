@@ -35,7 +35,11 @@ func checkMachine() error {
 			return err
 		}
 	}
-	if _, err := os.Stat("/dev/net/tun"); err != nil {
+	_, err := os.Stat("/dev/net/tun")
+	if err != nil && exec.Command("modprobe", "tun").Run() == nil {
+		_, err = os.Stat("/dev/net/tun")
+	}
+	if err != nil {
 		return fmt.Errorf("the lab needs /dev/net/tun (kernel module tun): %w", err)
 	}
 	return nil

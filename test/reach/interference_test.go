@@ -1,30 +1,22 @@
 package reach_test
 
 import (
-	"fmt"
+	"flag"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/routerd/routerd/internal/reach"
 	"github.com/routerd/routerd/test/lab"
 	"github.com/routerd/routerd/test/lab/interfere"
 )
 
-// The targets that trouble is made for.
-const (
-	exchange = "https://www.okx.com/api/v5/public/time"
-	plain    = "http://www.okx.com/"
-	pool     = "stratum+tcp://stratum.braiins.com:3333"
-	poolTLS  = "stratum+ssl://btcssl-asia.f2pool.com:1300"
-	large    = "/bytes/262144"
-)
+var rounds = flag.Int("rounds", 1, "how often each interference is checked")
 
-// trouble is what an interference must look like.
+// trouble is what interferences must look like.
 type trouble struct {
 	name    string
-	x       []lab.Interference
-	target  string
+	x       []lab.Interference // with the subject that is checked
+	of      []kind             // of subjects, each in turn
 	verdict reach.Verdict
 	direct  reach.Outcome
 	tunnels reach.Outcome // over both
@@ -32,55 +24,48 @@ type trouble struct {
 	patient bool          // with the router's own times
 }
 
+func everything() []kind { return []kind{anExchange, aPlain, aPool, aPoolTLS} }
+
+func one(x lab.Interference) []lab.Interference { return []lab.Interference{x} }
+
+// bad is interference that a tunnel goes round.
+func bad(name string, of []kind, outcome reach.Outcome, says string, x ...lab.Interference) trouble {
+	return trouble{name, x, of, reach.Interfered, outcome, reach.OutcomeOK, says, false}
+}
+
+// fine is what must not be told as trouble.
+func fine(name string, of []kind, x ...lab.Interference) trouble {
+	return trouble{name, x, of, reach.Reachable, reach.OutcomeOK, reach.OutcomeOK, "works", false}
+}
+
 func troubles() []trouble {
-	okx, braiins, f2pool := []string{"okx.com"}, []string{"braiins.com"}, []string{"f2pool.com"}
-	one := func(x lab.Interference) []lab.Interference { return []lab.Interference{x} }
-	cases := []trouble{
-		{"nothing, an exchange", nil, exchange, reach.Reachable, reach.OutcomeOK, reach.OutcomeOK, "works", false},
-		{"nothing, plain", nil, plain, reach.Reachable, reach.OutcomeOK, reach.OutcomeOK, "works", false},
-		{"nothing, a pool", nil, pool, reach.Reachable, reach.OutcomeOK, reach.OutcomeOK, "works", false},
-		{"nothing, a pool over TLS", nil, poolTLS, reach.Reachable, reach.OutcomeOK, reach.OutcomeOK, "works", false},
-		{"a status of the service", one(lab.Interference{Kind: interfere.ServiceStatus, Names: okx, Status: 403}), exchange, reach.VerdictRefused, reach.ServiceRefused, reach.ServiceRefused, "HTTP 403 Forbidden: it is the service that refuses", false},
-		{"451", one(lab.Interference{Kind: interfere.ServiceStatus, Names: okx, Status: 451}), exchange, reach.VerdictRefused, reach.ServiceRefused, reach.ServiceRefused, "HTTP 451", false},
-		{"451, plain", one(lab.Interference{Kind: interfere.ServiceStatus, Names: okx, Status: 451}), plain, reach.VerdictRefused, reach.ServiceRefused, reach.ServiceRefused, "HTTP 451", false},
-		{"403, plain", one(lab.Interference{Kind: interfere.ServiceStatus, Names: okx, Status: 403}), plain, reach.VerdictRefused, reach.HTTPError, reach.HTTPError, "over every path", false},
-		{"503", one(lab.Interference{Kind: interfere.ServiceStatus, Names: okx, Status: 503}), exchange, reach.ServiceDown, reach.HTTPError, reach.HTTPError, "HTTP 503", false},
-		{"429", one(lab.Interference{Kind: interfere.ServiceStatus, Names: okx, Status: 429}), exchange, reach.Reachable, reach.OutcomeOK, reach.OutcomeOK, "HTTP 429", false},
-		{"a pool that refuses", one(lab.Interference{Kind: interfere.ServiceReject, Names: braiins}), pool, reach.VerdictRefused, reach.StratumRejected, reach.StratumRejected, "Not allowed in your region", false},
-		{"a pool over TLS that refuses", one(lab.Interference{Kind: interfere.ServiceReject, Names: f2pool}), poolTLS, reach.VerdictRefused, reach.StratumRejected, reach.StratumRejected, "refuses", false},
-		{"a line that is dead", one(lab.Interference{Kind: interfere.WANDown}), exchange, reach.Offline, reach.OutcomeNone, reach.OutcomeNone, "line is dead", false},
-		{"QUIC only", one(lab.Interference{Kind: interfere.QUICDrop, Names: okx}), exchange, reach.Reachable, reach.OutcomeOK, reach.OutcomeOK, "works", false},
-		{"lookups turned and answered truly", one(lab.Interference{Kind: interfere.DNSRedirect}), exchange, reach.Reachable, reach.OutcomeOK, reach.OutcomeOK, "works", false},
+	return append(append(append(ofServices(), anywhere()...), overTLS()...), byProtocol()...)
+}
+
+// ofServices is what services themselves do.
+func ofServices() []trouble {
+	https, http, pools := []kind{anExchange}, []kind{aPlain}, []kind{aPool, aPoolTLS}
+	status := func(n int) []lab.Interference { return one(lab.Interference{Kind: interfere.ServiceStatus, Status: n}) }
+	down := func(name string, outcome reach.Outcome, x lab.Interference) trouble {
+		return trouble{name, one(x), everything(), reach.ServiceDown, outcome, outcome, "the service is down", false}
 	}
-	cases = append(cases, trouble{
-		"slow", one(lab.Interference{Kind: interfere.Rate, Names: okx}), exchange,
-		reach.Reachable, reach.OutcomeOK, reach.OutcomeOK, "works", true,
-	})
-	for _, p := range []struct {
-		target string
-		names  []string
-	}{{exchange, okx}, {pool, braiins}, {plain, okx}, {poolTLS, f2pool}} {
-		cases = append(cases, anywhere(p.target, p.names)...)
+	return []trouble{
+		fine("nothing", everything()),
+		{"403", status(403), https, reach.VerdictRefused, reach.ServiceRefused, reach.ServiceRefused, "HTTP 403 Forbidden: it is the service that refuses", false},
+		{"451", status(451), append(https, aPlain), reach.VerdictRefused, reach.ServiceRefused, reach.ServiceRefused, "HTTP 451", false},
+		{"403, plain", status(403), http, reach.VerdictRefused, reach.HTTPError, reach.HTTPError, "over every path", false},
+		{"503", status(503), https, reach.ServiceDown, reach.HTTPError, reach.HTTPError, "HTTP 503", false},
+		{"429", status(429), https, reach.Reachable, reach.OutcomeOK, reach.OutcomeOK, "HTTP 429", false},
+		{"a pool that refuses", one(lab.Interference{Kind: interfere.ServiceReject}), pools, reach.VerdictRefused, reach.StratumRejected, reach.StratumRejected, "Not allowed in your region", false},
+		down("a service that is down", reach.TCPRefused, lab.Interference{Kind: interfere.ServiceDown}),
+		down("a service that is silent", reach.TCPTimeout, lab.Interference{Kind: interfere.ServiceDown, Silent: true}),
 	}
-	for _, p := range []struct {
-		target string
-		names  []string
-		port   uint16
-	}{{exchange, okx, 443}, {poolTLS, f2pool, 1300}} {
-		cases = append(cases, overTLS(p.target, p.names, p.port)...)
-	}
-	return append(cases, byProtocol(okx, braiins)...)
 }
 
 // anywhere is trouble that does not depend on what is spoken.
-func anywhere(target string, names []string) []trouble {
+func anywhere() []trouble {
 	bad := func(name string, outcome reach.Outcome, says string, x lab.Interference) trouble {
-		x.Names = names
-		return trouble{name, []lab.Interference{x}, target, reach.Interfered, outcome, reach.OutcomeOK, says, false}
-	}
-	down := func(name string, outcome reach.Outcome, x lab.Interference) trouble {
-		x.Names = names
-		return trouble{name, []lab.Interference{x}, target, reach.ServiceDown, outcome, outcome, "the service is down", false}
+		return bad(name, everything(), outcome, says, x)
 	}
 	return []trouble{
 		bad("forged lookups", reach.DNSTampered, "interference with lookups", lab.Interference{Kind: interfere.DNSForge}),
@@ -96,94 +81,89 @@ func anywhere(target string, names []string) []trouble {
 		bad("reset SYNs", reach.TCPRefused, "refused", lab.Interference{Kind: interfere.TCPReset}),
 		bad("unreachable", reach.TCPUnreachable, "no way to", lab.Interference{Kind: interfere.Unreachable}),
 		bad("everything dropped", reach.TCPTimeout, "no answer", lab.Interference{Kind: interfere.Drop}),
-		{"one family's SYNs dropped", []lab.Interference{{Kind: interfere.TCPDrop, Names: names, Family: 6}}, target, reach.Reachable, reach.OutcomeOK, reach.OutcomeOK, "works", false},
-		{"one family only", []lab.Interference{{Kind: interfere.WANDown, Family: 6}}, target, reach.Reachable, reach.OutcomeOK, reach.OutcomeNone, "works", false},
-		down("a service that is down", reach.TCPRefused, lab.Interference{Kind: interfere.ServiceDown}),
-		down("a service that is silent", reach.TCPTimeout, lab.Interference{Kind: interfere.ServiceDown, Silent: true}),
+		fine("one family's SYNs dropped", everything(), lab.Interference{Kind: interfere.TCPDrop, Family: 6}),
 	}
 }
 
-func overTLS(target string, names []string, port uint16) []trouble {
+func overTLS() []trouble {
 	bad := func(name string, outcome reach.Outcome, says string, x lab.Interference) trouble {
-		x.Names = names
-		return trouble{name, []lab.Interference{x}, target, reach.Interfered, outcome, reach.OutcomeOK, says, false}
+		return bad(name, []kind{anExchange, aPoolTLS}, outcome, says, x)
 	}
 	return []trouble{
 		bad("reset by name", reach.TLSReset, "interference by name", lab.Interference{Kind: interfere.TLSReset}),
 		bad("reset by name over IPv6", reach.TLSReset, "interference by name", lab.Interference{Kind: interfere.TLSReset, Family: 6}),
 		bad("silenced by name", reach.TLSTimeout, "interference by name", lab.Interference{Kind: interfere.TLSDrop}),
 		bad("reset at the first bytes", reach.TLSReset, "or by address", lab.Interference{Kind: interfere.TCPReset, On: interfere.OnData}),
-		bad("another certificate", reach.TLSBadCertificate, "Provider Inspection Authority", lab.Interference{Kind: interfere.TLSCert, Ports: []uint16{port}}),
+		bad("another certificate", reach.TLSBadCertificate, "Provider Inspection Authority", lab.Interference{Kind: interfere.TLSCert}),
 		bad("frozen at once", reach.TLSTimeout, "silent", lab.Interference{Kind: interfere.Freeze, Bytes: 100}),
 	}
 }
 
-func byProtocol(okx, braiins []string) []trouble {
-	bad := func(name, target string, outcome reach.Outcome, says string, x lab.Interference) trouble {
-		return trouble{name, []lab.Interference{x}, target, reach.Interfered, outcome, reach.OutcomeOK, says, false}
-	}
+func byProtocol() []trouble {
+	https, http, pool := []kind{anExchange}, []kind{aPlain}, []kind{aPool}
+	slow := fine("slow", []kind{anExchange, aPlain, aPool}, lab.Interference{Kind: interfere.Rate})
+	slow.patient = true
 	return []trouble{
-		bad("a frozen transfer", exchange, reach.Stalled, "interference with long transfers", lab.Interference{Kind: interfere.Freeze, Names: okx}),
-		bad("a frozen transfer, plain", plain, reach.Stalled, "the transfer stopped after", lab.Interference{Kind: interfere.Freeze, Names: okx}),
-		bad("reset by Host", plain, reach.HTTPReset, "interference with plain HTTP", lab.Interference{Kind: interfere.HTTPReset, Names: okx}),
-		bad("led to a block page", plain, reach.HTTPBlockPage, lab.BlockPageName, lab.Interference{Kind: interfere.HTTPBlockPage, Names: okx}),
-		bad("a block page", plain, reach.HTTPBlockPage, "Access restricted", lab.Interference{Kind: interfere.HTTPBlockPage, Names: okx, Answer: interfere.AnswerPage}),
-		bad("a session that is reset", pool, reach.StratumReset, "after mining.subscribe", lab.Interference{Kind: interfere.TCPReset, Names: braiins, On: interfere.OnData}),
-		bad("a session that is frozen", pool, reach.StratumTimeout, "no answer to mining.subscribe", lab.Interference{Kind: interfere.Freeze, Names: braiins, Bytes: 100}),
-		{"a forged name whose true address is reset", []lab.Interference{{Kind: interfere.DNSForge, Names: okx}, {Kind: interfere.TLSReset, Names: okx}}, exchange, reach.Interfered, reach.TLSReset, reach.OutcomeOK, "by name", false},
-		{"a certificate and a frozen transfer", []lab.Interference{{Kind: interfere.TLSCert, Names: okx}, {Kind: interfere.Freeze, Names: okx}}, exchange, reach.Interfered, reach.TLSBadCertificate, reach.OutcomeOK, "answers in its name", false},
-		{"lost packets and a reset", []lab.Interference{{Kind: interfere.Loss, Percent: 5}, {Kind: interfere.TLSReset, Names: okx}}, exchange, reach.Interfered, reach.TLSReset, reach.OutcomeOK, "by name", true},
-		{"delayed and down", []lab.Interference{{Kind: interfere.Delayed, Delay: 50 * time.Millisecond}, {Kind: interfere.ServiceDown, Names: okx}}, exchange, reach.ServiceDown, reach.TCPRefused, reach.TCPRefused, "is down", false},
-		{"interfered with and refused", []lab.Interference{{Kind: interfere.TLSReset, Names: okx}, {Kind: interfere.ServiceStatus, Names: okx, Status: 451}}, exchange, reach.Interfered, reach.TLSReset, reach.ServiceRefused, "by name", false},
-		{"reset and down", []lab.Interference{{Kind: interfere.TLSReset, Names: okx}, {Kind: interfere.ServiceDown, Names: okx}}, exchange, reach.ServiceDown, reach.TCPRefused, reach.TCPRefused, "is down", false},
+		slow,
+		fine("QUIC only", https, lab.Interference{Kind: interfere.QUICDrop}),
+		bad("a frozen transfer", https, reach.Stalled, "interference with long transfers", lab.Interference{Kind: interfere.Freeze}),
+		bad("a frozen transfer, plain", http, reach.Stalled, "the transfer stopped after", lab.Interference{Kind: interfere.Freeze}),
+		bad("reset by Host", http, reach.HTTPReset, "interference with plain HTTP", lab.Interference{Kind: interfere.HTTPReset}),
+		bad("led to a block page", http, reach.HTTPBlockPage, lab.BlockPageName, lab.Interference{Kind: interfere.HTTPBlockPage}),
+		bad("a block page", http, reach.HTTPBlockPage, "Access restricted", lab.Interference{Kind: interfere.HTTPBlockPage, Answer: interfere.AnswerPage}),
+		bad("a session that is reset", pool, reach.StratumReset, "after mining.subscribe", lab.Interference{Kind: interfere.TCPReset, On: interfere.OnData}),
+		bad("a session that is frozen", pool, reach.StratumTimeout, "no answer to mining.subscribe", lab.Interference{Kind: interfere.Freeze, Bytes: 100}),
 	}
 }
 
 func TestEachInterferenceIsToldByItsLayer(t *testing.T) {
-	w := theWorld(t)
-	for _, x := range troubles() {
-		t.Run(strings.ReplaceAll(fmt.Sprint(x.target[:strings.Index(x.target, ":")], " ", x.name), " ", "_"), func(t *testing.T) {
-			w := theWorld(t)
-			for _, i := range x.x {
-				undo, err := w.lab.Interfere(t.Context(), i)
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer func() {
-					if err := undo(); err != nil {
-						t.Error(err)
-					}
-					w.settle(t)
-				}()
-			}
-			w.see(t, x)
-		})
-	}
-	w.see(t, troubles()[0])
+	theWorld(t).tryAll(t, troubles())
 }
 
-// see compares what a check says with what it must.
-func (w *world) see(t *testing.T, x trouble) {
+// tryAll tries cases beside each other, each with a subject of its own.
+func (w *world) tryAll(t *testing.T, all []trouble) {
+	free := lend()
+	for _, x := range all {
+		for _, k := range x.of {
+			t.Run(x.title(k), func(t *testing.T) {
+				t.Parallel()
+				s := <-free[k]
+				t.Cleanup(func() { free[k] <- s })
+				w.try(t, x, s)
+			})
+		}
+	}
+}
+
+func (x trouble) title(k kind) string {
+	return strings.ReplaceAll(string(k)+" "+x.name, " ", "_")
+}
+
+// try has the provider interfere with a subject and compares what checks say with
+// what they must.
+func (w *world) try(t *testing.T, x trouble, s subject) {
 	t.Helper()
-	o := order{Times: brisk(), Checks: []check{{Target: x.target}}}
-	if x.patient {
-		o.Times = reach.Times{}
+	t.Cleanup(func() { w.settle(t) }) // a dead line takes the tunnels along
+	for _, i := range s.with(x.x) {
+		w.interfere(t, i)
 	}
-	if strings.HasPrefix(x.target, "http") {
-		o.Checks[0].Large = large
-	}
+	o := s.order(x.patient)
+	o.Rounds, o.AtOnce = *rounds, 2
 	all := w.obey(t, o)
-	if len(all) != 1 {
-		t.Fatalf("%d reports", len(all))
+	if len(all) != *rounds {
+		t.Fatalf("%d reports of %d rounds", len(all), *rounds)
 	}
-	r := all[0]
-	t.Logf("%s: %s", r.Verdict, r.Sentence)
-	if x.matches(r) {
-		return
-	}
-	t.Errorf("want %s, direct %s, tunnels %s, %q", x.verdict, x.direct, x.tunnels, x.says)
-	for _, p := range r.Results {
-		t.Logf("  %s: %s %s %s %q (rest %s)", p.Path, p.Outcome, p.Layer, p.RTT, p.Detail, p.Rest)
+	for i, r := range all {
+		if i == 0 {
+			t.Logf("%s: %s", r.Verdict, r.Sentence)
+		}
+		if x.matches(r) {
+			continue
+		}
+		t.Errorf("%s: want %s, direct %s, tunnels %s, %q; got %s: %s", s.target, x.verdict, x.direct, x.tunnels, x.says, r.Verdict, r.Sentence)
+		for _, p := range r.Results {
+			t.Logf("  %s: %s %s %s %q (rest %s)", p.Path, p.Outcome, p.Layer, p.RTT, p.Detail, p.Rest)
+		}
 	}
 }
 

@@ -1,13 +1,11 @@
 package reach_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,13 +18,23 @@ import (
 	"github.com/routerd/routerd/test/lab"
 )
 
+// Programs that are built beforehand: a machine has no compiler.
+var (
+	routerdFile = flag.String("routerd", "", "the routerd to test; without it, one is built")
+	rdlabFile   = flag.String("rdlab", "", "the lab's program; without it, it is built")
+)
+
 // TestMain is also the program inside the router.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == "probe" {
-		os.Exit(probe())
+	if len(os.Args) == 3 && os.Args[1] == "probe" {
+		os.Exit(probe(os.Args[2]))
 	}
 	os.Exit(run(m))
 }
+
+// parallel is how many cases run at once: they wait for timeouts, and hardly
+// compute.
+const parallel = "8"
 
 func run(m *testing.M) int {
 	flag.Parse()
@@ -40,10 +48,16 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "choose state directory:", err)
 		return 1
 	}
-	build := exec.Command("go", "build", "-o", binary(), "../../cmd/routerd")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build routerd: %v\n%s", err, out)
+	if err := flag.Set("test.parallel", parallel); err != nil {
+		fmt.Fprintln(os.Stderr, "let tests run at once:", err)
 		return 1
+	}
+	if *routerdFile == "" {
+		build := exec.Command("go", "build", "-o", binary(), "../../cmd/routerd")
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build routerd: %v\n%s", err, out)
+			return 1
+		}
 	}
 	defer func() {
 		if l, err := lab.Open("reach"); err == nil {
@@ -53,7 +67,12 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-func binary() string { return filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "routerd") }
+func binary() string {
+	if *routerdFile != "" {
+		return *routerdFile
+	}
+	return filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "routerd")
+}
 
 // settings give the paths their numbers: tunnels in the order of their names.
 const settings = `
@@ -70,22 +89,16 @@ config destination 'unrelated'
 	list domain 'unrelated.example'
 `
 
-// world is a lab whose router has two tunnels, and a program that checks.
-type world struct {
-	lab *lab.Lab
-
-	mu  sync.Mutex // one order at a time; guards in and out
-	in  io.WriteCloser
-	out *bufio.Scanner
-}
+// world is a lab whose router has two tunnels.
+type world struct{ lab *lab.Lab }
 
 // shared raises the one world of these tests.
 var shared = sync.OnceValues(func() (*world, error) {
-	l, err := lab.Up(context.Background(), lab.Options{Name: "reach"})
+	l, err := lab.Up(context.Background(), lab.Options{Name: "reach", Program: *rdlabFile})
 	if err != nil {
 		return nil, err
 	}
-	w := &world{lab: l}
+	w := &world{l}
 	return w, w.raise()
 })
 
@@ -99,27 +112,12 @@ func (w *world) raise() error {
 	if err := w.lab.Start(lab.Router, daemon); err != nil {
 		return err
 	}
-	for end := time.Now().Add(30 * time.Second); !w.ready(); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !w.ready(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			return fmt.Errorf("the tunnels do not come up: %s", wrote.String())
 		}
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	program := exec.Command(self, "probe")
-	program.Stderr = os.Stderr
-	if w.in, err = program.StdinPipe(); err != nil {
-		return err
-	}
-	out, err := program.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	w.out = bufio.NewScanner(out)
-	w.out.Buffer(nil, 1<<20)
-	return w.lab.Start(lab.Router, program)
+	return nil
 }
 
 func (w *world) ready() bool {
@@ -131,41 +129,50 @@ func (w *world) ready() bool {
 	return s.Tunnels[0].State == "up" && s.Tunnels[1].State == "up"
 }
 
-// theWorld gives the world, with nothing interfering.
+// theWorld gives the world.
 func theWorld(t *testing.T) *world {
 	t.Helper()
 	w, err := shared()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := w.lab.ClearInterference(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
 	return w
 }
 
-// obey has the program check, and gives what it reports.
+// interfere has the provider, or a service, do something until the test ends.
+func (w *world) interfere(t *testing.T, x lab.Interference) {
+	t.Helper()
+	undo, err := w.lab.Interfere(t.Context(), x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := undo(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// obey has a program inside the router check, and gives what it reports.
 func (w *world) obey(t *testing.T, o order) []report {
 	t.Helper()
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	raw, err := json.Marshal(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.in.Write(append(raw, '\n')); err != nil {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := w.lab.Run(t.Context(), lab.Router, self, "probe", string(raw))
+	if err != nil {
 		t.Fatal(err)
 	}
 	var all []report
-	for w.out.Scan() {
+	for line := range bytes.Lines(out) {
 		var r report
-		if err := json.Unmarshal(w.out.Bytes(), &r); err != nil {
-			t.Fatalf("%v in %s", err, w.out.Bytes())
-		}
-		if r.Last {
-			return all
+		if err := json.Unmarshal(line, &r); err != nil {
+			t.Fatalf("%v in %s", err, line)
 		}
 		if r.Err != "" {
 			t.Error(r.Err)
@@ -173,8 +180,7 @@ func (w *world) obey(t *testing.T, o order) []report {
 		}
 		all = append(all, r)
 	}
-	t.Fatal("the program in the router ended")
-	return nil
+	return all
 }
 
 // brisk are times for a lab whose round trips are below a millisecond.

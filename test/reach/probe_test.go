@@ -1,13 +1,13 @@
 package reach_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/routerd/routerd/internal/catalogue"
@@ -17,11 +17,12 @@ import (
 	"github.com/routerd/routerd/test/lab"
 )
 
-// order is what the tests ask of the program inside the router, a line each.
+// order is what the tests ask of the program inside the router.
 type order struct {
 	Checks []check
 	Times  reach.Times // the zero value: the router's own
 	Rounds int         // of all checks; 0 is one
+	AtOnce int         // rounds at a time; 0 is one
 }
 
 // check is one target.
@@ -36,7 +37,6 @@ type report struct {
 	Sentence string
 	Results  []reach.Result
 	Err      string
-	Last     bool
 }
 
 // of gives the result over a path.
@@ -63,32 +63,48 @@ func dial(ctx context.Context, path dns.Path, network, address string) (net.Conn
 	return dns.MarkDialer(owned.DefaultMask.Mark(path)).DialContext(ctx, network, address)
 }
 
-// probe is the program inside the router.
-func probe() int {
+// probe is the program inside the router. Each round has a runner of its own, as
+// if routers were many: none profits from what another knows of the line.
+func probe(text string) int {
+	var o order
+	if err := json.Unmarshal([]byte(text), &o); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	upstream, err := dns.ParseUpstream("https://" + lab.ResolverName + "#" + lab.Resolver4)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	in, out := bufio.NewScanner(os.Stdin), json.NewEncoder(os.Stdout)
-	in.Buffer(nil, 1<<20)
-	for in.Scan() {
-		var o order
-		if err := json.Unmarshal(in.Bytes(), &o); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		resolver := dns.New(dns.Options{Dial: dial, Upstreams: []dns.Upstream{upstream}})
-		for range max(1, o.Rounds) {
+	resolver := dns.New(dns.Options{Dial: dial, Upstreams: []dns.Upstream{upstream}})
+	defer resolver.Close()
+	out := &lines{to: json.NewEncoder(os.Stdout)}
+	slots := make(chan struct{}, max(1, o.AtOnce))
+	var all sync.WaitGroup
+	for range max(1, o.Rounds) {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
 			obey(resolver, o, out)
-		}
-		resolver.Close()
-		_ = out.Encode(report{Last: true})
+		})
 	}
+	all.Wait()
 	return 0
 }
 
-func obey(resolver *dns.Resolver, o order, out *json.Encoder) {
+// lines writes reports of many rounds, each whole.
+type lines struct {
+	mu sync.Mutex // guards to
+	to *json.Encoder
+}
+
+func (l *lines) write(r report) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_ = l.to.Encode(r)
+}
+
+func obey(resolver *dns.Resolver, o order, out *lines) {
 	runner := reach.NewRunner(reach.RunnerOptions{Prober: reach.NewProber(reach.ProberOptions{
 		Dial: dial, Resolver: resolver, Times: o.Times,
 		Provider: func() []netip.AddrPort { return []netip.AddrPort{netip.MustParseAddrPort(lab.ISPResolver4 + ":53")} },
@@ -103,10 +119,10 @@ func obey(resolver *dns.Resolver, o order, out *json.Encoder) {
 	defer cancel()
 	states, err := runner.CheckNow(ctx, specs, nil)
 	if err != nil {
-		_ = out.Encode(report{Err: err.Error()})
+		out.write(report{Err: err.Error()})
 	}
 	for _, s := range states {
-		_ = out.Encode(report{Target: s.Spec.Target.String(), Verdict: s.Verdict.Verdict, Sentence: s.Verdict.Sentence, Results: s.Results})
+		out.write(report{Target: s.Spec.Target.String(), Verdict: s.Verdict.Verdict, Sentence: s.Verdict.Sentence, Results: s.Results})
 	}
 }
 

@@ -1,0 +1,93 @@
+package reach_test
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/routerd/routerd/internal/catalogue"
+	"github.com/routerd/routerd/internal/reach"
+	"github.com/routerd/routerd/test/lab"
+	"github.com/routerd/routerd/test/lab/interfere"
+)
+
+// kind is a kind of service that is checked.
+type kind string
+
+const (
+	anExchange kind = "https"
+	aPlain     kind = "http"
+	aPool      kind = "stratum+tcp"
+	aPoolTLS   kind = "stratum+ssl"
+)
+
+// The targets that bad lines are tried with; cases have others beside.
+const (
+	exchange = "https://www.okx.com/api/v5/public/time"
+	plain    = "http://www.bitfinex.com/"
+	pool     = "stratum+tcp://stratum.braiins.com:3333"
+	poolTLS  = "stratum+ssl://btcssl-asia.f2pool.com:1300"
+	large    = "/bytes/262144"
+)
+
+// subject is a service that one case at a time has for itself: interference with
+// it touches no other.
+type subject struct {
+	target string
+	name   string // and all below it: what is interfered with
+}
+
+func subjects() map[kind][]subject {
+	return map[kind][]subject{
+		anExchange: {
+			{exchange, "okx.com"}, {"https://api.binance.com/api/v3/ping", "binance.com"}, {"https://api.bybit.com/v5/market/time", "bybit.com"},
+			{"https://api.kucoin.com/api/v1/timestamp", "kucoin.com"}, {"https://api.bitget.com/api/v2/public/time", "bitget.com"},
+		},
+		aPlain:   {{plain, "bitfinex.com"}, {"http://www.mexc.com/", "mexc.com"}},
+		aPool:    {{pool, "braiins.com"}, {"stratum+tcp://btc.trustpool.cc:3333", "trustpool.cc"}},
+		aPoolTLS: {{poolTLS, "f2pool.com"}, {"stratum+ssl://btc-ssl.viabtc.io:551", "viabtc.io"}},
+	}
+}
+
+// lend gives out subjects, each to one case at a time.
+func lend() map[kind]chan subject {
+	out := map[kind]chan subject{}
+	for k, all := range subjects() {
+		out[k] = make(chan subject, len(all))
+		for _, s := range all {
+			out[k] <- s
+		}
+	}
+	return out
+}
+
+// wholeLine are kinds that touch all traffic unless a name is given.
+func wholeLine(k interfere.Kind) bool {
+	return slices.Contains([]interfere.Kind{interfere.Loss, interfere.Delayed, interfere.WANDown, interfere.DNSRedirect, interfere.WGHandshake}, k)
+}
+
+// with gives interferences the subject's name, and certificates its port.
+func (s subject) with(all []lab.Interference) []lab.Interference {
+	target, _ := catalogue.ParseTarget(s.target)
+	out := slices.Clone(all)
+	for i := range out {
+		if !wholeLine(out[i].Kind) {
+			out[i].Names = []string{s.name}
+		}
+		if out[i].Kind == interfere.TLSCert {
+			out[i].Ports = []uint16{target.Port}
+		}
+	}
+	return out
+}
+
+// order is that of a check of the subject.
+func (s subject) order(patient bool) order {
+	o := order{Times: brisk(), Checks: []check{{Target: s.target}}}
+	if patient {
+		o.Times = reach.Times{}
+	}
+	if strings.HasPrefix(s.target, "http") {
+		o.Checks[0].Large = large
+	}
+	return o
+}
