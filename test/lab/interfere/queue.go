@@ -88,8 +88,8 @@ func (q *queue) message(attributes []netlink.Attribute) ([]byte, error) {
 func (q *queue) run(each func(held)) {
 	for {
 		messages, err := q.conn.Receive()
-		if errors.Is(err, unix.ENOBUFS) {
-			continue // the kernel dropped what did not fit
+		if goesOn(err) {
+			continue
 		}
 		if err != nil {
 			return
@@ -101,6 +101,11 @@ func (q *queue) run(each func(held)) {
 		}
 	}
 }
+
+// goesOn says whether an error is about packets and not about the queue: the
+// kernel dropped what did not fit, or what a verdict came too late for, since a
+// rule or a device had gone meanwhile.
+func goesOn(err error) bool { return errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOENT) }
 
 func heldIn(m netlink.Message) (held, bool) {
 	if m.Header.Type != queuePacket || len(m.Data) < 4 {
