@@ -143,7 +143,6 @@ func (x trouble) title(k kind) string {
 // what they must.
 func (w *world) try(t *testing.T, x trouble, s subject) {
 	t.Helper()
-	t.Cleanup(func() { w.settle(t) }) // a dead line takes the tunnels along
 	for _, i := range s.with(x.x) {
 		w.interfere(t, i)
 	}
