@@ -24,6 +24,7 @@ type Result struct {
 	IPv6   bool  // the family that it was seen over
 	Status int   // of HTTP; 0: none came
 	Resent int64 // segments that were sent again
+	Late   bool  // silence may be that this machine did not look in time
 	// Unsure says that silence on a line that loses packets was not the same each
 	// time: it may be the line's.
 	Unsure bool
@@ -32,7 +33,7 @@ type Result struct {
 // Judge says what came of an observation. Plain HTTP proves nothing about who
 // answers: it is held against what another path got, which may be nil.
 func Judge(o Observation, other *Observation) Result {
-	r := Result{Path: o.Path, Direct: o.Direct, Resent: o.Resent}
+	r := Result{Path: o.Path, Direct: o.Direct, Resent: o.Resent, Late: o.Late}
 	if o.Down != "" {
 		r.set(PathDown, o.Down)
 		return r
@@ -76,7 +77,7 @@ func unresolved(o Observation) seen {
 		}
 	}
 	for _, l := range o.Lookups {
-		if l.Failure.Fault == FaultNone {
+		if l.Failure.Fault == FaultNone && settled(l.Answers[0]) {
 			return seen{outcome: DNSNXDomain, detail: fmt.Sprintf("%s has no address (response code %d)", o.Target.Host, l.Answers[0].Rcode)}
 		}
 	}

@@ -45,6 +45,7 @@ type Observation struct {
 	Took   time.Duration
 	Bytes  int64 // read and written above TCP
 	Resent int64 // segments that the kernel sent again, over connections that were made
+	Late   bool  // this machine was too busy to look in time
 
 	Down      string   // why the path cannot be used; "" is that it can
 	Lookups   []Lookup // none where the target is an address or names were not compared

@@ -106,6 +106,7 @@ type probe struct {
 	deep   bool
 	taken  *atomic.Int64 // bytes
 	resent *atomic.Int64 // segments
+	late   *atomic.Bool  // a step overran its time
 	limit  int64
 }
 
@@ -114,7 +115,7 @@ type probe struct {
 // is that long. It returns soon after ctx ends.
 func (p *Prober) Observe(ctx context.Context, path Path, target catalogue.Target, truth Truth, depth Depth) Observation {
 	began := time.Now()
-	x := &probe{Prober: p, path: path, target: target, large: depth.Large, deep: depth.Deep, taken: new(atomic.Int64), resent: new(atomic.Int64), limit: MaxBytes}
+	x := &probe{Prober: p, path: path, target: target, large: depth.Large, deep: depth.Deep, taken: new(atomic.Int64), resent: new(atomic.Int64), late: new(atomic.Bool), limit: MaxBytes}
 	if x.deep {
 		x.limit = MaxDeepBytes
 	}
@@ -122,7 +123,7 @@ func (p *Prober) Observe(ctx context.Context, path Path, target catalogue.Target
 	defer cancel()
 	o := Observation{Path: path.Name, Direct: path.Direct, Target: target, Deep: depth.Deep, Began: p.o.Now()}
 	x.observe(within, &o, truth, depth.AsControl)
-	o.Took, o.Bytes, o.Resent, o.Cancelled = time.Since(began), x.taken.Load(), x.resent.Load(), ctx.Err() != nil
+	o.Took, o.Bytes, o.Resent, o.Late, o.Cancelled = time.Since(began), x.taken.Load(), x.resent.Load(), x.late.Load(), ctx.Err() != nil
 	return o
 }
 
@@ -269,6 +270,7 @@ func (x *probe) connectTwice(ctx context.Context, address netip.AddrPort) (net.C
 }
 
 func (x *probe) connect(ctx context.Context, address netip.AddrPort, limit time.Duration) (net.Conn, error) {
+	defer x.watch(limit)()
 	within, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	conn, err := x.o.Dial(within, x.path.Index, "tcp", address.String())
@@ -276,6 +278,19 @@ func (x *probe) connect(ctx context.Context, address netip.AddrPort, limit time.
 		return nil, err
 	}
 	return &meter{Conn: conn, taken: x.taken, resent: x.resent, limit: x.limit}, nil
+}
+
+// watch is called when a step that has a time begins, and what it gives when the
+// step ends. It notes steps that take longer than they may: this machine did not
+// get to look, so that what it did not see may have been there.
+func (x *probe) watch(limit time.Duration) func() {
+	const tolerance = time.Second
+	began := time.Now()
+	return func() {
+		if time.Since(began) > limit+tolerance {
+			x.late.Store(true)
+		}
+	}
 }
 
 // meter counts what a check takes, and ends it when that is too much.

@@ -68,12 +68,13 @@ func (r *Runner) round(ctx context.Context, paths []Path, target catalogue.Targe
 const confirmations = 3
 
 // doubtful gives the index of the direct path's result when it is silence that
-// would be called interference, on a line that is known to lose packets; else -1.
+// would be called interference, on a line that is known to lose packets or seen by
+// a machine that was too busy to look; else -1.
 func doubtful(round Round, lines map[string]Line) int {
 	if round.Finding.Verdict != Interfered || !round.Finding.Outcome.silent() {
 		return -1
 	}
-	return slices.IndexFunc(round.Results, func(x Result) bool { return x.Direct && lines[x.Path].Resent > 0 })
+	return slices.IndexFunc(round.Results, func(x Result) bool { return x.Direct && (x.Late || lines[x.Path].Resent > 0) })
 }
 
 // confirm observes a path again until it is not as before, or has been often

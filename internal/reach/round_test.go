@@ -3,8 +3,12 @@ package reach
 import (
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
+
+	"github.com/routerd/routerd/internal/dns"
 )
 
 func TestSilenceOnALineThatLosesPacketsIsConfirmed(t *testing.T) {
@@ -12,16 +16,18 @@ func TestSilenceOnALineThatLosesPacketsIsConfirmed(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		resent int64 // by the controls
+		late   bool  // this machine was
 		later  func(*internet)
 		want   Verdict
 		says   string
 		seen   int // observations of the direct path
 	}{
-		{"a clean line", 0, answer, Interfered, "no answer to the request", 1},
-		{"it works after all", 3, answer, Reachable, "it works", 2},
-		{"it is another thing each time", 3, func(n *internet) { n.set(pathDirect, at, nil, nil) }, Unknown, "another thing each time", 2},
-		{"it is a deed after all", 3, func(n *internet) { n.set(pathDirect, at, says(""), nil) }, Interfered, "closed after the request", 2},
-		{"it is the same each time", 3, func(*internet) {}, Interfered, "no answer to the request", 1 + confirmations},
+		{"a clean line", 0, false, answer, Interfered, "no answer to the request", 1},
+		{"this machine was busy", 0, true, answer, Reachable, "it works", 2},
+		{"it works after all", 3, false, answer, Reachable, "it works", 2},
+		{"it is another thing each time", 3, false, func(n *internet) { n.set(pathDirect, at, nil, nil) }, Unknown, "another thing each time", 2},
+		{"it is a deed after all", 3, false, func(n *internet) { n.set(pathDirect, at, says(""), nil) }, Interfered, "closed after the request", 2},
+		{"it is the same each time", 3, false, func(*internet) {}, Interfered, "no answer to the request", 1 + confirmations},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -35,6 +41,7 @@ func TestSilenceOnALineThatLosesPacketsIsConfirmed(t *testing.T) {
 				before := n.count(at)
 				lines := map[string]Line{"direct": {Asked: 3, Answered: 3, Working: 3, Resent: c.resent}}
 				seen := 1
+				first.Results[0].Late = c.late
 				if i := doubtful(first, lines); i >= 0 {
 					c.later(n)
 					var told []Result
@@ -55,6 +62,29 @@ func TestSilenceOnALineThatLosesPacketsIsConfirmed(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestStepsThatOverrunTheirTimeAreNoted(t *testing.T) {
+	for took, want := range map[time.Duration]bool{900 * time.Millisecond: false, 5 * time.Second: false, 7 * time.Second: true} {
+		synctest.Test(t, func(t *testing.T) {
+			x := &probe{late: new(atomic.Bool)}
+			end := x.watch(5 * time.Second)
+			time.Sleep(took)
+			if end(); x.late.Load() != want {
+				t.Errorf("%s of 5 s: late is %t", took, x.late.Load())
+			}
+		})
+	}
+}
+
+func TestResolverThatFailsDoesNotDenyTheName(t *testing.T) {
+	for rcode, want := range map[int]Outcome{0: DNSNXDomain, 2: DNSTimeout, 3: DNSNXDomain, 5: DNSTimeout} {
+		a := []dns.Answer{{Rcode: rcode}}
+		o := Observation{Target: target(t, site), Lookups: []Lookup{{Answers: a}, {IPv6: true, Answers: a}}}
+		if r := Judge(o, nil); r.Outcome != want {
+			t.Errorf("response code %d: %s %q, want %s", rcode, r.Outcome, r.Detail, want)
+		}
 	}
 }
 

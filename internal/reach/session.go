@@ -81,6 +81,7 @@ func (x *probe) protocols() []string {
 
 // timed does a step on a connection within a time.
 func (x *probe) timed(ctx context.Context, conn net.Conn, limit time.Duration, step func() error) error {
+	defer x.watch(limit)()
 	_ = conn.SetDeadline(time.Now().Add(limit))
 	if ctx.Err() != nil { // its end may have come before the deadline was set anew
 		return context.Cause(ctx)
