@@ -28,7 +28,7 @@ const maxScheduled = 12
 func (d *daemon) newRunner() *reach.Runner {
 	return reach.NewRunner(reach.RunnerOptions{
 		Prober: reach.NewProber(reach.ProberOptions{
-			Dial: d.dialUpstream, Resolver: lookups{d}, Provider: providerServers, Floor: dns.BuildFloor(),
+			Dial: d.dialUpstream, Down: d.pathDown, Resolver: lookups{d}, Provider: providerServers, Floor: dns.BuildFloor(),
 		}),
 		Log: d.log,
 	})

@@ -242,6 +242,12 @@ func (d *daemon) dialUpstream(ctx context.Context, path dns.Path, network, addre
 	return dns.MarkDialer(v.settings.cfg.Main.MarkMask.Mark(path)).DialContext(ctx, network, address)
 }
 
+// pathDown says why nothing can go by a path now; nil: it can.
+func (d *daemon) pathDown(path dns.Path) error {
+	v := d.seen()
+	return v.pathDown(path)
+}
+
 // pathDown is a dns.ErrPathDown where nothing can go by a path.
 func (v *view) pathDown(path owned.PathIndex) error {
 	if path == owned.PathDirect {

@@ -91,7 +91,7 @@ func (c comparison) networkError() Verdict {
 	switch d := c.direct.Outcome; {
 	case d.silent() && c.line.Asked > 0 && c.line.Answered == 0:
 		return Offline
-	case d.silent() && (!c.line.works() || c.direct.Unsure):
+	case d.silent() && !c.line.works():
 		return Unknown
 	case len(c.reached) > 0:
 		return Interfered

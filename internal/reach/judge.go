@@ -25,9 +25,6 @@ type Result struct {
 	Status int   // of HTTP; 0: none came
 	Resent int64 // segments that were sent again
 	Late   bool  // silence may be that this machine did not look in time
-	// Unsure says that silence on a line that loses packets was not the same each
-	// time: it may be the line's.
-	Unsure bool
 }
 
 // Judge says what came of an observation. Plain HTTP proves nothing about who

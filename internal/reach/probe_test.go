@@ -218,6 +218,24 @@ func pool(text string) func(net.Conn) {
 	}
 }
 
+func TestPathThatIsDownIsNotTried(t *testing.T) {
+	n := newInternet()
+	p := NewProber(ProberOptions{Dial: n.dial, Times: short(), Down: func(p dns.Path) error {
+		if p == pathHome {
+			return fmt.Errorf("%w: tunnel home: the handshake is blocked", dns.ErrPathDown)
+		}
+		return nil
+	}})
+	n.both(at, says(okPage))
+	r := Judge(p.Observe(t.Context(), bothPaths[1], target(t, site), Truth{}, Depth{}), nil)
+	if r.Outcome != PathDown || r.Detail != "tunnel home: the handshake is blocked" || n.count(at) > 0 {
+		t.Errorf("%+v, %d connections", r, n.count(at))
+	}
+	if r := Judge(p.Observe(t.Context(), bothPaths[0], target(t, site), Truth{}, Depth{}), nil); r.Outcome != OutcomeOK {
+		t.Errorf("the other path: %+v", r)
+	}
+}
+
 func TestWhatFailsOnceIsTriedAgain(t *testing.T) {
 	n, tries := newInternet(), 0
 	n.set(pathDirect, at, func(c net.Conn) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -40,6 +41,10 @@ type ProberOptions struct {
 	// Provider gives the servers that the direct path's clients ask, without
 	// routerd; none: the direct path's lookups are not compared.
 	Provider func() []netip.AddrPort
+
+	// Down says why a path cannot be used at all; nil is that it can, as far as is
+	// known. A path that is down is not tried. Without it every path is.
+	Down func(dns.Path) error
 
 	Roots *x509.CertPool   // nil: the system's
 	Now   func() time.Time // of certificates; time.Now
@@ -122,9 +127,20 @@ func (p *Prober) Observe(ctx context.Context, path Path, target catalogue.Target
 	within, cancel := context.WithTimeout(ctx, p.o.Times.Whole)
 	defer cancel()
 	o := Observation{Path: path.Name, Direct: path.Direct, Target: target, Deep: depth.Deep, Began: p.o.Now()}
-	x.observe(within, &o, truth, depth.AsControl)
+	if why := p.down(path); why != nil {
+		o.Down = clean(strings.TrimPrefix(why.Error(), dns.ErrPathDown.Error()+": "))
+	} else {
+		x.observe(within, &o, truth, depth.AsControl)
+	}
 	o.Took, o.Bytes, o.Resent, o.Late, o.Cancelled = time.Since(began), x.taken.Load(), x.resent.Load(), x.late.Load(), ctx.Err() != nil
 	return o
+}
+
+func (p *Prober) down(path Path) error {
+	if p.o.Down == nil {
+		return nil
+	}
+	return p.o.Down(path.Index)
 }
 
 // Depth says how much of a check is made.

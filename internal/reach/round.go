@@ -77,8 +77,9 @@ func doubtful(round Round, lines map[string]Line) int {
 	return slices.IndexFunc(round.Results, func(x Result) bool { return x.Direct && (x.Late || lines[x.Path].Resent > 0) })
 }
 
-// confirm observes a path again until it is not as before, or has been often
-// enough, and gives the last result.
+// confirm observes a path again until it is not silent, or has been often enough:
+// then the first result stands. What loss makes differs from time to time, and so
+// does what a network makes of a line that also loses packets.
 func (r *Runner) confirm(ctx context.Context, first Result, observe func() Observation, reference *Observation, told func(Result)) Result {
 	for range confirmations {
 		o := observe()
@@ -86,12 +87,10 @@ func (r *Runner) confirm(ctx context.Context, first Result, observe func() Obser
 			return first
 		}
 		now := Judge(o, reference)
-		if now.Outcome == first.Outcome {
-			continue
+		if !now.Outcome.silent() {
+			told(now)
+			return now
 		}
-		now.Unsure = now.Outcome.silent()
-		told(now)
-		return now
 	}
 	return first
 }

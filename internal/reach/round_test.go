@@ -25,7 +25,7 @@ func TestSilenceOnALineThatLosesPacketsIsConfirmed(t *testing.T) {
 		{"a clean line", 0, false, answer, Interfered, "no answer to the request", 1},
 		{"this machine was busy", 0, true, answer, Reachable, "it works", 2},
 		{"it works after all", 3, false, answer, Reachable, "it works", 2},
-		{"it is another thing each time", 3, false, func(n *internet) { n.set(pathDirect, at, nil, nil) }, Unknown, "another thing each time", 2},
+		{"it is silent in another way", 3, false, func(n *internet) { n.set(pathDirect, at, nil, nil) }, Interfered, "no answer to the request", 1 + confirmations},
 		{"it is a deed after all", 3, false, func(n *internet) { n.set(pathDirect, at, says(""), nil) }, Interfered, "closed after the request", 2},
 		{"it is the same each time", 3, false, func(*internet) {}, Interfered, "no answer to the request", 1 + confirmations},
 	} {

@@ -106,8 +106,6 @@ func (c comparison) unknown() string {
 		return text + "; no neutral service was asked, so the line itself may be at fault"
 	case c.direct.Outcome.silent() && !c.line.works():
 		return fmt.Sprintf("%s; only %d of %d neutral services work, so the line itself is at fault", text, c.line.Working, c.line.Asked)
-	case c.direct.Unsure:
-		return text + "; the line loses packets, and it was another thing each time"
 	case len(c.failing) > 0:
 		return fmt.Sprintf("%s; through %s it fails in another way: %s", text, names(c.failing[:1]), c.failing[0].Detail)
 	}

@@ -77,21 +77,6 @@ func TestDeadTunnelIsLeftUnderTraffic(t *testing.T) {
 	}
 }
 
-func TestBlockedHandshakeIsTold(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, ownLab(t, lab.Options{}))
-	w.interfere(lab.Interference{Kind: interfere.WGHandshake, Addresses: exitPrefix()})
-	w.configure(failover)
-	w.start()
-	within(t, peerLost, "the tunnel home is down for a blocked handshake", func() bool {
-		s, _ := w.tryStatus()
-		u := tunnel(s, "home")
-		return u.State == "down" && u.Cause == "handshake_blocked" && u.Reason != ""
-	})
-	w.goes(lab.Client, overOther, "www.okx.com")
-	w.noLeak("www.okx.com")
-}
-
 func TestDeadServerMovesNothing(t *testing.T) {
 	t.Parallel()
 	w := raise(t, ownLab(t, lab.Options{}), failover)
