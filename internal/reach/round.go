@@ -20,21 +20,7 @@ type Round struct {
 // is called by one goroutine at a time.
 func (r *Runner) round(ctx context.Context, paths []Path, target catalogue.Target, depth Depth, told func(Result)) Round {
 	truth := r.prober.Truth(ctx, paths, target.Host)
-	seen := make([]Observation, len(paths))
-	var mu sync.Mutex // makes told's calls one at a time
-	var all sync.WaitGroup
-	for i, p := range paths {
-		all.Go(func() {
-			seen[i] = r.prober.Observe(ctx, p, target, truth, depth)
-			// The direct path's plain answers are judged with another path's.
-			if !seen[i].Cancelled && (!p.Direct || target.Encrypted()) {
-				mu.Lock()
-				defer mu.Unlock()
-				told(Judge(seen[i], nil))
-			}
-		})
-	}
-	all.Wait()
+	seen := r.observe(ctx, paths, target, truth, depth, told)
 	out := Round{Cancelled: ctx.Err() != nil}
 	reference := referenceOf(seen)
 	for _, o := range seen {
@@ -60,6 +46,26 @@ func (r *Runner) round(ctx context.Context, paths []Path, target catalogue.Targe
 	}
 	out.Cancelled = ctx.Err() != nil
 	return out
+}
+
+// observe checks a target over all paths at once; as in round for told.
+func (r *Runner) observe(ctx context.Context, paths []Path, target catalogue.Target, truth Truth, depth Depth, told func(Result)) []Observation {
+	seen := make([]Observation, len(paths))
+	var mu sync.Mutex // makes told's calls one at a time
+	var all sync.WaitGroup
+	for i, p := range paths {
+		all.Go(func() {
+			seen[i] = r.prober.Observe(ctx, p, target, truth, depth)
+			// The direct path's plain answers are judged with another path's.
+			if !seen[i].Cancelled && (!p.Direct || target.Encrypted()) {
+				mu.Lock()
+				defer mu.Unlock()
+				told(Judge(seen[i], nil))
+			}
+		})
+	}
+	all.Wait()
+	return seen
 }
 
 // confirmations is how often silence must come again on a line that loses packets

@@ -237,4 +237,3 @@ func helloOf(t *testing.T, raw []byte) string {
 	slices.Sort(lines)
 	return out + "\n" + strings.Join(lines, "\n")
 }
-

@@ -65,42 +65,45 @@ func (r *run) unlisted(ctx context.Context) (rows []Row, err error) {
 	for i := range rows {
 		rows[i].Base, rows[i].Ours = "no routerd", "routerd, dns secure"
 	}
-	names := lab.PlainNames()[:namesAsked]
-	measure := func(ctx context.Context, on bool) error {
-		if err := r.enable(ctx, on); err != nil {
-			return err
-		}
-		for i := range rows {
-			q := load{server: dnsmasqAt, names: names, under: 10, rate: houseRate}
-			switch {
-			case i == 0:
-				q.server, q.under = publicServer, manyAtOnce
-			case rows[i].More:
-				q.under, q.rate = manyAtOnce, 0
-			}
-			got, err := r.ask(ctx, q)
-			if err != nil {
-				return err
-			}
-			value, into := got.latency, &rows[i].Theirs
-			if rows[i].More {
-				value = got.rate
-			}
-			if on {
-				into = &rows[i].Got
-			}
-			*into = append(*into, value)
-		}
-		return nil
-	}
-	if _, err := r.ask(ctx, load{server: dnsmasqAt, names: names, under: 1}); err != nil { // fills dnsmasq's cache
+	if _, err := r.ask(ctx, load{server: dnsmasqAt, names: unlistedNames(), under: 1}); err != nil { // fills dnsmasq's cache
 		return nil, err
 	}
 	err = r.turns(ctx, "unlisted lookups", [2]func(context.Context) error{
-		func(ctx context.Context) error { return measure(ctx, false) },
-		func(ctx context.Context) error { return measure(ctx, true) },
+		func(ctx context.Context) error { return r.askUnlisted(ctx, rows, false) },
+		func(ctx context.Context) error { return r.askUnlisted(ctx, rows, true) },
 	})
 	return rows, err
+}
+
+func unlistedNames() []string { return lab.PlainNames()[:namesAsked] }
+
+// askUnlisted measures the rows of unlisted, with routerd on or off.
+func (r *run) askUnlisted(ctx context.Context, rows []Row, on bool) error {
+	if err := r.enable(ctx, on); err != nil {
+		return err
+	}
+	for i := range rows {
+		q := load{server: dnsmasqAt, names: unlistedNames(), under: 10, rate: houseRate}
+		switch {
+		case i == 0:
+			q.server, q.under = publicServer, manyAtOnce
+		case rows[i].More:
+			q.under, q.rate = manyAtOnce, 0
+		}
+		got, err := r.ask(ctx, q)
+		if err != nil {
+			return err
+		}
+		value, into := got.latency, &rows[i].Theirs
+		if rows[i].More {
+			value = got.rate
+		}
+		if on {
+			into = &rows[i].Got
+		}
+		*into = append(*into, value)
+	}
+	return nil
 }
 
 // cached measures both caches of one router, each server on the first core, and

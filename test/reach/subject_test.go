@@ -39,8 +39,11 @@ type subject struct {
 func subjects() map[kind][]subject {
 	return map[kind][]subject{
 		anExchange: {
-			{exchange, "okx.com"}, {"https://api.binance.com/api/v3/ping", "binance.com"}, {"https://api.bybit.com/v5/market/time", "bybit.com"},
-			{"https://api.kucoin.com/api/v1/timestamp", "kucoin.com"}, {"https://api.bitget.com/api/v2/public/time", "bitget.com"},
+			{exchange, "okx.com"},
+			{"https://api.binance.com/api/v3/ping", "binance.com"},
+			{"https://api.bybit.com/v5/market/time", "bybit.com"},
+			{"https://api.kucoin.com/api/v1/timestamp", "kucoin.com"},
+			{"https://api.bitget.com/api/v2/public/time", "bitget.com"},
 		},
 		aPlain:   {{plain, "bitfinex.com"}, {"http://www.mexc.com/", "mexc.com"}},
 		aPool:    {{pool, "braiins.com"}, {"stratum+tcp://btc.trustpool.cc:3333", "trustpool.cc"}},
