@@ -9,8 +9,6 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 )
 
@@ -50,20 +48,20 @@ func newHook(d *DataPlane) (hook, error) {
 	case HookClsact:
 		return c, nil
 	}
-	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name: "routerd_probe", Type: ebpf.SchedCLS, License: "Dual BSD/GPL",
-		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, -1), asm.Return()}, // TC_ACT_UNSPEC
-	})
+	p, err := loadProgram(&programSpec{name: "routerd_probe", kind: ebpf.SchedCLS}, idle(), d.spec.license)
 	if err != nil {
 		return nil, fmt.Errorf("load a program to find the hook: %w", explain(err))
 	}
 	defer p.Close()
-	l, err := link.AttachTCX(link.TCXOptions{Interface: loIndex, Program: p, Attach: ebpf.AttachTCXEgress})
+	l, err := linkTCX(loIndex, p, ebpf.AttachTCXEgress)
 	if err != nil {
 		return c, nil
 	}
-	return t, l.Close()
+	return t, l.close()
 }
+
+// idle is a program that leaves every packet alone: r0 = TC_ACT_UNSPEC; exit.
+func idle() []byte { return []byte{0xb7, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x95, 0, 0, 0, 0, 0, 0, 0} }
 
 // loIndex is the index of lo in every network namespace.
 const loIndex = 1
@@ -205,28 +203,23 @@ func (t *tcx) attach(a attachment, p *ebpf.Program) error {
 	if a.role.ingress() {
 		at = ebpf.AttachTCXIngress
 	}
-	// Ahead of other programs: one that ends the chain would let packets past.
-	l, err := link.AttachTCX(link.TCXOptions{Interface: a.ifindex, Program: p, Attach: at, Anchor: link.Head()})
+	l, err := linkTCX(a.ifindex, p, at)
 	if err != nil {
 		return err
 	}
-	defer l.Close()
-	return l.Pin(t.pin(a))
+	defer l.close()
+	return l.pin(t.pin(a))
 }
 
 // update swaps the program of a pinned link; false where there is none, or one
 // whose device is gone.
 func (t *tcx) update(a attachment, p *ebpf.Program) bool {
-	l, err := link.LoadPinnedLink(t.pin(a), nil)
+	l, err := pinned(t.pin(a))
 	if err != nil {
 		return false
 	}
-	defer l.Close()
-	info, err := l.Info()
-	if err != nil || info.TCX() == nil || int(info.TCX().Ifindex) != a.ifindex {
-		return false
-	}
-	return l.Update(p) == nil
+	defer l.close()
+	return l.onDevice(a.ifindex) && l.update(p) == nil
 }
 
 func (t *tcx) prune(keep []attachment) error {
@@ -253,9 +246,9 @@ func (t *tcx) prune(keep []attachment) error {
 // unlink detaches a pinned link at once: without its pin the kernel would do so
 // in its own time.
 func unlink(path string) error {
-	if l, err := link.LoadPinnedLink(path, nil); err == nil {
-		err = l.Detach()
-		l.Close()
+	if l, err := pinned(path); err == nil {
+		err = l.detach()
+		l.close()
 		if err != nil {
 			return err
 		}

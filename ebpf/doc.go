@@ -12,3 +12,4 @@ package ebpf
 
 //go:generate go tool -modfile=../tools/go.mod bpf2go -target bpfel,bpfeb -go-package ebpf -type rd_known -type rd_grant_key -type rd_rule -type rd_target -type rd_clients -type rd_prefix -type rd_flow_key -type rd_flow -type rd_count_key -type rd_count -type rd_health -type rd_config -type rd_event -type rd_stat -type rd_resolver -type rd_query_key -type rd_asked -type rd_addr bpf bpf/routerd.bpf.c -- -O2 -g -Wall -Werror -mcpu=v3 -Ibpf/include
 //go:generate llvm-strip --strip-debug --remove-section=.BTF.ext --remove-section=.rel.BTF.ext bpf_bpfel.o bpf_bpfeb.o
+//go:generate go run ./image bpf

@@ -41,7 +41,7 @@ type Options struct {
 // goroutine; those that take a whole desired state, from one at a time.
 type DataPlane struct {
 	opts    Options
-	spec    *ebpf.CollectionSpec
+	spec    *collection
 	maps    map[string]*ebpf.Map
 	progs   map[string]*ebpf.Program
 	adopted bool
@@ -69,9 +69,9 @@ func Open(o Options) (_ *DataPlane, err error) {
 	if err := mountBPF(o.Dir); err != nil {
 		return nil, err
 	}
-	spec, err := loadBpf()
+	spec, err := loadImage()
 	if err != nil {
-		return nil, fmt.Errorf("read BPF object: %w", err)
+		return nil, fmt.Errorf("read BPF programs: %w", err)
 	}
 	d := &DataPlane{
 		opts: o, spec: spec, maps: map[string]*ebpf.Map{}, progs: map[string]*ebpf.Program{},
@@ -84,7 +84,7 @@ func Open(o Options) (_ *DataPlane, err error) {
 	}()
 	d.size()
 	sound := d.abiAgrees()
-	for name, ms := range spec.Maps {
+	for name, ms := range spec.maps {
 		m, err := d.openMap(name, ms, sound)
 		if err != nil {
 			return nil, fmt.Errorf("make map %s: %w", name, explain(err))
@@ -119,14 +119,14 @@ func (d *DataPlane) Close() error {
 
 // size sets what depends on the machine and the settings.
 func (d *DataPlane) size() {
-	d.spec.Maps[bpfMapAddresses].MaxEntries = uint32(d.opts.MaxAddresses)
-	d.spec.Maps[bpfMapGrants].MaxEntries = uint32(d.opts.MaxAddresses)
+	d.spec.maps[bpfMapAddresses].MaxEntries = uint32(d.opts.MaxAddresses)
+	d.spec.maps[bpfMapGrants].MaxEntries = uint32(d.opts.MaxAddresses)
 	if d.opts.MaxFlows > 0 {
-		d.spec.Maps[bpfMapFlows].MaxEntries = uint32(d.opts.MaxFlows)
+		d.spec.maps[bpfMapFlows].MaxEntries = uint32(d.opts.MaxFlows)
 	}
 	// A ring buffer is a whole number of pages, a power of two; pages have
 	// up to 64 KiB.
-	d.spec.Maps[bpfMapEvents].MaxEntries = uint32(max(1<<16, os.Getpagesize()))
+	d.spec.maps[bpfMapEvents].MaxEntries = uint32(max(1<<16, os.Getpagesize()))
 }
 
 func (d *DataPlane) pin(name string) string { return filepath.Join(d.opts.Dir, name) }
@@ -145,9 +145,9 @@ func (d *DataPlane) abiAgrees() bool {
 	return c.Abi == abi
 }
 
-func (d *DataPlane) openMap(name string, spec *ebpf.MapSpec, sound bool) (*ebpf.Map, error) {
+func (d *DataPlane) openMap(name string, spec *mapSpec, sound bool) (*ebpf.Map, error) {
 	if !adoptable(name) {
-		return ebpf.NewMap(spec)
+		return makeMap(spec)
 	}
 	old, err := ebpf.LoadPinnedMap(d.pin(name), nil)
 	if err != nil {
@@ -158,14 +158,14 @@ func (d *DataPlane) openMap(name string, spec *ebpf.MapSpec, sound bool) (*ebpf.
 		return old, nil
 	}
 	d.stale[name] = old
-	m, err := ebpf.NewMap(spec)
+	m, err := makeMap(spec)
 	if err == nil && keep {
 		d.takeOver(name, old, m)
 	}
 	return m, err
 }
 
-func sameLayout(m *ebpf.Map, spec *ebpf.MapSpec) bool {
+func sameLayout(m *ebpf.Map, spec *mapSpec) bool {
 	key, value := spec.KeySize, spec.ValueSize
 	if spec.Type == ebpf.RingBuf {
 		key, value = m.KeySize(), m.ValueSize()
@@ -174,8 +174,8 @@ func sameLayout(m *ebpf.Map, spec *ebpf.MapSpec) bool {
 }
 
 // newMap makes and pins a map.
-func (d *DataPlane) newMap(name string, spec *ebpf.MapSpec) (*ebpf.Map, error) {
-	m, err := ebpf.NewMap(spec)
+func (d *DataPlane) newMap(name string, spec *mapSpec) (*ebpf.Map, error) {
+	m, err := makeMap(spec)
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +211,7 @@ func (d *DataPlane) takeOver(name string, from, to *ebpf.Map) {
 func (d *DataPlane) settle() error {
 	for name, old := range d.stale {
 		m := d.maps[name]
-		if d.adopted && sameLayout(old, d.spec.Maps[name]) {
+		if d.adopted && sameLayout(old, d.spec.maps[name]) {
 			d.takeOver(name, old, m)
 		}
 		// bpffs reserves names with a dot.

@@ -2,6 +2,7 @@ package ebpf
 
 import (
 	"fmt"
+	"runtime"
 
 	"github.com/cilium/ebpf"
 )
@@ -51,18 +52,17 @@ func (d *DataPlane) program(name string) (*ebpf.Program, error) {
 }
 
 func (d *DataPlane) load(name string) (*ebpf.Program, error) {
-	spec := d.spec.Copy()
-	for n := range spec.Programs {
-		if n != name {
-			delete(spec.Programs, n)
-		}
+	spec := d.spec.programs[name]
+	code, err := spec.linked(d.maps)
+	if err != nil {
+		return nil, fmt.Errorf("load program %s: %w", name, err)
 	}
-	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: d.maps})
+	p, err := loadProgram(spec, code, d.spec.license)
+	runtime.KeepAlive(d.maps)
 	if err != nil {
 		return nil, fmt.Errorf("load program %s: %w", name, explain(err))
 	}
-	defer c.Close()
-	return c.DetachProgram(name), nil
+	return p, nil
 }
 
 // stagePrograms are the programs in the table of tail calls, in the order of

@@ -38,7 +38,7 @@ func removePins(dir string) (mounted bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	spec, err := loadBpf()
+	spec, err := loadImage()
 	if err != nil {
 		return false, err
 	}
@@ -55,8 +55,8 @@ func removePins(dir string) (mounted bool, err error) {
 }
 
 // ours says whether a pin is one of this package's.
-func ours(spec *ebpf.CollectionSpec, name string) bool {
-	if _, ok := spec.Maps[strings.TrimSuffix(name, newSuffix)]; ok || name == mountMark {
+func ours(spec *collection, name string) bool {
+	if _, ok := spec.maps[strings.TrimSuffix(name, newSuffix)]; ok || name == mountMark {
 		return true
 	}
 	for _, prefix := range []string{linkPrefix, qdiscPrefix, bpfMapStages + "_"} {
@@ -147,7 +147,7 @@ func onBPF(dir string) (bool, error) {
 
 // pinMark pins something that says by its name alone what it says.
 func pinMark(path string) error {
-	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "routerd_mark", Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})
+	m, err := makeMap(&mapSpec{Name: "routerd_mark", Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})
 	if err != nil {
 		return fmt.Errorf("make a mark: %w", explain(err))
 	}

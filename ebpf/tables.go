@@ -203,10 +203,9 @@ func (d *DataPlane) setNames(rules []NameRule, targets chains) (map[uint64]bpfRd
 	if fp == d.names {
 		return values, nil
 	}
-	spec := d.spec.Maps[bpfMapRules].InnerMap.Copy()
-	spec.Name = "rules_inner"
+	spec := *d.spec.maps[bpfMapRules].Inner
 	spec.MaxEntries = uint32(max(len(values), 1))
-	inner, err := ebpf.NewMap(spec)
+	inner, err := makeMap(&spec)
 	if err != nil {
 		return nil, fmt.Errorf("make map of %d names: %w", len(values), explain(err))
 	}

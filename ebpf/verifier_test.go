@@ -30,12 +30,12 @@ var programs = map[string]bool{
 
 func TestVerifierWorkStaysBounded(t *testing.T) {
 	d := newPlane(t)
-	if len(programs) != len(d.spec.Programs) {
-		t.Errorf("the test knows %d programs, the object has %d", len(programs), len(d.spec.Programs))
+	if len(programs) != len(d.spec.programs) {
+		t.Errorf("the test knows %d programs, the object has %d", len(programs), len(d.spec.programs))
 	}
 	all, ether := 0, 0
 	for name, needed := range programs {
-		d.spec.Programs[name].Flags |= strictAlignment
+		d.spec.programs[name].flags |= strictAlignment
 		p, err := d.load(name)
 		if err != nil {
 			t.Errorf("%+v", err)
