@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
+
+	"github.com/routerd/routerd/internal/sorting"
 )
 
 // ipRange is one element of a set: both ends belong to it. An address is a
@@ -87,7 +89,7 @@ func normalise(prefixes []netip.Prefix, addrs []netip.Addr) []ipRange {
 	for _, a := range addrs {
 		all = append(all, netip.PrefixFrom(a, a.BitLen()))
 	}
-	slices.SortFunc(all, func(a, b netip.Prefix) int {
+	sorting.By(all, func(a, b netip.Prefix) int {
 		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
 	})
 	var out []ipRange
@@ -131,7 +133,7 @@ func decodeElements(elems []nftables.SetElement, interval bool) []ipRange {
 		}
 	}
 	// An end comes before the beginning at the same address.
-	slices.SortFunc(edges, func(a, b edge) int {
+	sorting.By(edges, func(a, b edge) int {
 		return cmp.Or(a.addr.Compare(b.addr), compareBool(b.end, a.end))
 	})
 	var out []ipRange

@@ -10,6 +10,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/routerd/routerd/internal/sorting"
 	"github.com/routerd/routerd/internal/owned"
 )
 
@@ -26,7 +27,7 @@ func (n *Net) DefaultDevices() ([]string, error) {
 			hops = append(hops, hopsOf(r)...)
 		}
 	}
-	slices.SortStableFunc(hops, func(a, b hop) int { return cmp.Compare(a.metric, b.metric) })
+	sorting.By(hops, func(a, b hop) int { return cmp.Compare(a.metric, b.metric) })
 	var names []string
 	for _, h := range hops {
 		name := linkName(h.link)
@@ -85,8 +86,8 @@ func (n *Net) OwnAddresses() ([]netip.Addr, []netip.Prefix, error) {
 			networks = append(networks, p.Masked())
 		}
 	}
-	slices.SortFunc(own, netip.Addr.Compare)
-	slices.SortFunc(networks, func(a, b netip.Prefix) int {
+	sorting.By(own, netip.Addr.Compare)
+	sorting.By(networks, func(a, b netip.Prefix) int {
 		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
 	})
 	return slices.Compact(own), slices.Compact(networks), nil

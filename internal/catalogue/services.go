@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/routerd/routerd/internal/sorting"
 )
 
 // files holds the built-in services, one file a category; the head of each
@@ -150,7 +152,7 @@ func (c *Catalogue) Search(words ...string) []Service {
 			hits = append(hits, hit{s, score})
 		}
 	}
-	slices.SortStableFunc(hits, func(a, b hit) int { return cmp.Compare(b.score, a.score) })
+	sorting.By(hits, func(a, b hit) int { return cmp.Compare(b.score, a.score) })
 	found := make([]Service, len(hits))
 	for i, h := range hits {
 		found[i] = h.service

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/routerd/routerd/internal/control"
+	"github.com/routerd/routerd/internal/sorting"
 )
 
 func (a *app) checkCommand() *cobra.Command {
@@ -95,7 +96,7 @@ func (a *app) runChecks(ctx context.Context, what []string, progress func(contro
 			return nil, 0, err
 		}
 	}
-	slices.SortStableFunc(checks, func(x, y control.Check) int {
+	sorting.By(checks, func(x, y control.Check) int {
 		return cmp.Or(strings.Compare(x.Destination, y.Destination), strings.Compare(x.Target, y.Target))
 	})
 	return checks, total, nil
@@ -193,7 +194,7 @@ func checkTotals(checks []control.Check) string {
 			unreached++
 		}
 	}
-	slices.SortFunc(order, func(x, y string) int { return cmp.Or(n[y]-n[x], strings.Compare(x, y)) })
+	sorting.By(order, func(x, y string) int { return cmp.Or(n[y]-n[x], strings.Compare(x, y)) })
 	parts := make([]string, len(order))
 	for i, v := range order {
 		parts[i] = fmt.Sprintf("%d %s", n[v], v)

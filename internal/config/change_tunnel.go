@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/routerd/routerd/internal/config/uci"
+	"github.com/routerd/routerd/internal/sorting"
 )
 
 // ErrNoTunnel is wrapped where a tunnel is named that is not in the settings.
@@ -74,7 +75,7 @@ func tunnelsByRank(f *uci.File) []string {
 		}
 		names = append(names, s.Name)
 	}
-	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(rank[a], rank[b]) })
+	sorting.By(names, func(a, b string) int { return cmp.Compare(rank[a], rank[b]) })
 	return names
 }
 

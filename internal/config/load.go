@@ -9,6 +9,7 @@ import (
 
 	"github.com/routerd/routerd/internal/catalogue"
 	"github.com/routerd/routerd/internal/config/uci"
+	"github.com/routerd/routerd/internal/sorting"
 )
 
 // Env is what settings are checked against. Every field must be set.
@@ -83,7 +84,7 @@ func unreadable(name string, err error) (*Config, []Problem, error) {
 func parse(name string, f *uci.File, env Env) (*Config, []Problem, error) {
 	r := reader{env: env, tunnels: map[string]bool{}, destinations: map[string]bool{}}
 	c := r.config(f.Sections())
-	slices.SortStableFunc(r.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
+	sorting.By(r.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
 	if err := invalid(name, r.problems); err != nil {
 		return nil, r.problems, err
 	}
@@ -135,7 +136,7 @@ func (r *reader) config(sections []*uci.Section) *Config {
 	}
 	r.checkDestinations(c, known[typeDestination])
 	r.checkOverlaps(c, known[typeDestination])
-	slices.SortStableFunc(c.Tunnels, func(a, b Tunnel) int { return cmp.Compare(a.Priority, b.Priority) })
+	sorting.By(c.Tunnels, func(a, b Tunnel) int { return cmp.Compare(a.Priority, b.Priority) })
 	return c
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/routerd/routerd/internal/config"
 	"github.com/routerd/routerd/internal/dns"
 	"github.com/routerd/routerd/internal/owned"
+	"github.com/routerd/routerd/internal/sorting"
 	"github.com/routerd/routerd/internal/steer"
 	"github.com/routerd/routerd/internal/tunnel"
 	"github.com/routerd/routerd/netcfg"
@@ -377,7 +378,7 @@ func (d *daemon) exempt(s *settings) []netip.Prefix {
 	}
 	// A default route's own network would exempt everything.
 	out = slices.DeleteFunc(out, func(p netip.Prefix) bool { return p.Bits() == 0 })
-	slices.SortFunc(out, func(a, b netip.Prefix) int {
+	sorting.By(out, func(a, b netip.Prefix) int {
 		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
 	})
 	return slices.Compact(out)

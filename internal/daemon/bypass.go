@@ -10,6 +10,7 @@ import (
 	"github.com/routerd/routerd/ebpf"
 	"github.com/routerd/routerd/internal/control"
 	"github.com/routerd/routerd/internal/dns"
+	"github.com/routerd/routerd/internal/sorting"
 )
 
 const (
@@ -81,7 +82,7 @@ func (b *bypasses) list(n *neighbours) []control.Bypass {
 		}
 		out = append(out, e)
 	}
-	slices.SortFunc(out, func(a, b control.Bypass) int {
+	sorting.By(out, func(a, b control.Bypass) int {
 		return cmp.Or(b.Last.Compare(a.Last), cmp.Compare(a.Client, b.Client), cmp.Compare(a.Address, b.Address))
 	})
 	return out

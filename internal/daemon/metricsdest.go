@@ -10,6 +10,7 @@ import (
 	"github.com/routerd/routerd/internal/control"
 	"github.com/routerd/routerd/internal/owned"
 	"github.com/routerd/routerd/internal/reach"
+	"github.com/routerd/routerd/internal/sorting"
 	"github.com/routerd/routerd/internal/steer"
 )
 
@@ -119,9 +120,11 @@ func namer(v *view) func(ebpf.Destination, owned.PathIndex) (series, bool) {
 
 // inOrder gives what is known of series, by destination and path.
 func inOrder[T any](all map[series]T) []series {
-	return slices.SortedFunc(maps.Keys(all), func(a, b series) int {
+	out := slices.Collect(maps.Keys(all))
+	sorting.By(out, func(a, b series) int {
 		return cmp.Or(strings.Compare(a.destination, b.destination), strings.Compare(a.path, b.path))
 	})
+	return out
 }
 
 // trafficMetrics are what went over each path to and from each destination.

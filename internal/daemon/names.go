@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/routerd/routerd/ebpf"
+	"github.com/routerd/routerd/internal/sorting"
 )
 
 // namesPerAddress bounds what is remembered of an address that many names share.
@@ -82,6 +83,6 @@ func (n *names) addresses(name string) []netip.Addr {
 			out = append(out, a)
 		}
 	}
-	slices.SortFunc(out, netip.Addr.Compare)
+	sorting.By(out, netip.Addr.Compare)
 	return out
 }

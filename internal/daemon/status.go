@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"time"
 
@@ -10,6 +9,7 @@ import (
 	"github.com/routerd/routerd/internal/config"
 	"github.com/routerd/routerd/internal/control"
 	"github.com/routerd/routerd/internal/owned"
+	"github.com/routerd/routerd/internal/sorting"
 	"github.com/routerd/routerd/internal/steer"
 	"github.com/routerd/routerd/internal/tunnel"
 )
@@ -304,7 +304,7 @@ func (d *daemon) flows(context.Context) ([]control.Flow, error) {
 		destinations[n] = name
 	}
 	now := ebpf.Now()
-	slices.SortFunc(all, func(a, b ebpf.Flow) int { return int(int64(a.Created) - int64(b.Created)) })
+	sorting.By(all, func(a, b ebpf.Flow) int { return int(int64(a.Created) - int64(b.Created)) })
 	out := make([]control.Flow, len(all))
 	for i, f := range all {
 		out[i] = control.Flow{

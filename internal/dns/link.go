@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/routerd/routerd/internal/certs"
+	"github.com/routerd/routerd/internal/sorting"
 )
 
 const (
@@ -175,7 +175,7 @@ func order(links []*link) []*link {
 	for i, l := range links {
 		all[i] = rested{l, l.resting()}
 	}
-	slices.SortStableFunc(all, func(a, b rested) int { return a.until.Compare(b.until) })
+	sorting.By(all, func(a, b rested) int { return a.until.Compare(b.until) })
 	out := make([]*link, len(links))
 	for i, r := range all {
 		out[i] = r.link

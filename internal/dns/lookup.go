@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/routerd/routerd/internal/sorting"
 )
 
 // Answer is what a lookup found.
@@ -51,7 +53,7 @@ func (r *Resolver) Upstreams() []UpstreamState {
 			out = append(out, l.state())
 		}
 	}
-	slices.SortStableFunc(out, func(a, b UpstreamState) int { return int(a.Path) - int(b.Path) })
+	sorting.By(out, func(a, b UpstreamState) int { return int(a.Path) - int(b.Path) })
 	return out
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/routerd/routerd/internal/catalogue"
 	"github.com/routerd/routerd/internal/config"
+	"github.com/routerd/routerd/internal/sorting"
 )
 
 // Progress is how far a fetch is.
@@ -171,7 +172,7 @@ func (m *Manager) replace(e *entry, l config.List, t *pending) (wanted bool, err
 // sorts them.
 func (m *Manager) describe(l config.List, res result) meta {
 	p := res.parsed
-	slices.SortFunc(p.Rules, compareRules)
+	sorting.By(p.Rules, compareRules)
 	next := meta{
 		Reader: readerVersion, URL: oneLine(l.URL), Format: l.Format, Detected: string(p.Format), ETag: res.etag, Modified: res.modified,
 		Updated: m.wall(), Rules: len(p.Rules), Duplicates: p.Duplicates, Skipped: p.Skipped, Unsupported: p.Unsupported,

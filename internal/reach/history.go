@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/routerd/routerd/internal/sorting"
 )
 
 const (
@@ -144,7 +146,7 @@ func (h *History) Of(now time.Time, destination string) []PathHistory {
 		}
 		out = append(out, p)
 	}
-	slices.SortFunc(out, func(a, b PathHistory) int { return strings.Compare(a.Path, b.Path) })
+	sorting.By(out, func(a, b PathHistory) int { return strings.Compare(a.Path, b.Path) })
 	return out
 }
 

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/routerd/routerd/internal/dns"
+	"github.com/routerd/routerd/internal/sorting"
 )
 
 // Truth is what a resolver says of a name that nobody on the way can change,
@@ -49,7 +50,7 @@ func (p *Prober) Truth(ctx context.Context, paths []Path, host string) Truth {
 		return t
 	}
 	ordered := slices.Clone(paths)
-	slices.SortStableFunc(ordered, func(a, b Path) int { return btoi(a.Direct) - btoi(b.Direct) })
+	sorting.By(ordered, func(a, b Path) int { return btoi(a.Direct) - btoi(b.Direct) })
 	var both sync.WaitGroup
 	for _, ipv6 := range []bool{false, true} {
 		both.Go(func() {

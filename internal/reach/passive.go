@@ -4,8 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
+
+	"github.com/routerd/routerd/internal/sorting"
 )
 
 // What is known of a path from clients' own connections, without a packet of
@@ -90,7 +91,7 @@ func JudgePassive(flows []PassiveFlow, heard map[string]time.Duration) []Passive
 	for key, g := range j.groups {
 		out = append(out, j.findings(key, g)...)
 	}
-	slices.SortFunc(out, func(a, b PassiveFinding) int {
+	sorting.By(out, func(a, b PassiveFinding) int {
 		return cmp.Or(cmp.Compare(a.Destination, b.Destination), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Kind, b.Kind))
 	})
 	return out

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/routerd/routerd/internal/catalogue"
+	"github.com/routerd/routerd/internal/sorting"
 )
 
 // Spec is one target of a destination.
@@ -314,7 +315,7 @@ func (r *Runner) Verdicts() []State {
 	for _, w := range r.targets {
 		out = append(out, w.state())
 	}
-	slices.SortFunc(out, func(a, b State) int { return strings.Compare(a.Spec.key(), b.Spec.key()) })
+	sorting.By(out, func(a, b State) int { return strings.Compare(a.Spec.key(), b.Spec.key()) })
 	return out
 }
 

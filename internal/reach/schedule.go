@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/routerd/routerd/internal/sorting"
 )
 
 // The schedule's times.
@@ -225,7 +227,7 @@ func (s *Schedule) order(now time.Time) []*item {
 			due = append(due, it)
 		}
 	}
-	slices.SortFunc(due, func(a, b *item) int {
+	sorting.By(due, func(a, b *item) int {
 		switch {
 		case a.confirm != b.confirm:
 			return btoi(b.confirm) - btoi(a.confirm)

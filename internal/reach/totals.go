@@ -2,9 +2,10 @@ package reach
 
 import (
 	"cmp"
-	"slices"
 	"strings"
 	"time"
+
+	"github.com/routerd/routerd/internal/sorting"
 )
 
 // Total counts the checks of a destination over a path since the runner was made.
@@ -56,7 +57,7 @@ func (r *Runner) Totals() []Total {
 		}
 		out = append(out, total)
 	}
-	slices.SortFunc(out, func(a, b Total) int {
+	sorting.By(out, func(a, b Total) int {
 		return cmp.Or(strings.Compare(a.Destination, b.Destination), strings.Compare(a.Path, b.Path))
 	})
 	return out

@@ -7,6 +7,7 @@ import (
 
 	"github.com/routerd/routerd/internal/catalogue"
 	"github.com/routerd/routerd/internal/config"
+	"github.com/routerd/routerd/internal/sorting"
 )
 
 // open says whether a link takes every client: what follows it is never reached.
@@ -94,7 +95,7 @@ func (b *builder) names() []NameRule {
 		}
 		out = append(out, r)
 	}
-	slices.SortFunc(out, func(x, y NameRule) int { return strings.Compare(x.Name, y.Name) })
+	sorting.By(out, func(x, y NameRule) int { return strings.Compare(x.Name, y.Name) })
 	return out
 }
 
@@ -112,7 +113,7 @@ func (b *builder) networks() []NetworkRule {
 		}
 		out = append(out, NetworkRule{Prefix: p, Chain: b.share(c.cut())})
 	}
-	slices.SortFunc(out, func(x, y NetworkRule) int { return comparePrefix(x.Prefix, y.Prefix) })
+	sorting.By(out, func(x, y NetworkRule) int { return comparePrefix(x.Prefix, y.Prefix) })
 	return out
 }
 
@@ -170,7 +171,7 @@ func (b *builder) clientRules() []ClientRule {
 	for _, r := range byClient {
 		out = append(out, r)
 	}
-	slices.SortFunc(out, func(x, y ClientRule) int {
+	sorting.By(out, func(x, y ClientRule) int {
 		if c := comparePrefix(x.Prefix, y.Prefix); c != 0 {
 			return c
 		}

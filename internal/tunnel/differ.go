@@ -9,6 +9,7 @@ import (
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"github.com/routerd/routerd/internal/owned"
+	"github.com/routerd/routerd/internal/sorting"
 )
 
 // change is what must be told to a device.
@@ -131,7 +132,7 @@ func prefixesOf(ns []net.IPNet) []netip.Prefix {
 			out = append(out, netip.PrefixFrom(addr.Unmap(), ones))
 		}
 	}
-	slices.SortFunc(out, comparePrefixes)
+	sorting.By(out, comparePrefixes)
 	return out
 }
 

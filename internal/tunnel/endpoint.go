@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/routerd/routerd/internal/sorting"
 )
 
 // candidates orders the addresses of an endpoint so that trying one after the
@@ -24,7 +26,7 @@ func candidates(addrs []netip.Addr, port uint16) []netip.AddrPort {
 		families[i] = append(families[i], a)
 	}
 	for i := range families {
-		slices.SortFunc(families[i], netip.Addr.Compare)
+		sorting.By(families[i], netip.Addr.Compare)
 		families[i] = slices.Compact(families[i])
 	}
 	var out []netip.AddrPort

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/routerd/routerd/internal/sorting"
 )
 
 // The methods here take one decoded value each into the settings.
@@ -156,7 +158,7 @@ func (s *Settings) complete(iface int, peers []int) Faults {
 		add(0, "", "has no [Peer] section: the tunnel would lead nowhere")
 	}
 	for i := range s.Peers {
-		slices.SortFunc(s.Peers[i].AllowedIPs, comparePrefixes)
+		sorting.By(s.Peers[i].AllowedIPs, comparePrefixes)
 		s.Peers[i].AllowedIPs = slices.Compact(s.Peers[i].AllowedIPs)
 		fs = append(fs, s.peerFaults(i, peers[i])...)
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/routerd/routerd/internal/sorting"
 )
 
 // ErrNotFound is wrapped by edits of a section that is not in the file.
@@ -288,7 +290,7 @@ func (f *File) removeRun(first, last *statement) splice {
 // apply makes the edits and reads the result, so that nothing that cannot be
 // read back is ever kept. On error the file is as it was.
 func (f *File) apply(edits []splice) error {
-	slices.SortFunc(edits, func(a, b splice) int { return a.from - b.from })
+	sorting.By(edits, func(a, b splice) int { return a.from - b.from })
 	var text []byte
 	at := 0
 	for _, e := range edits {
