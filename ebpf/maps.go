@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/cilium/ebpf"
 
@@ -55,6 +56,9 @@ type DataPlane struct {
 	// names is the print, by printSeed, of the map of names that is in force.
 	names     namesPrint
 	printSeed maphash.Seed
+
+	namesMu   sync.Mutex // guards openNames, and its use
+	openNames *ebpf.Map  // the map of names in force; nil: not open
 }
 
 // adoptable says whether a map outlives the programs that use it. The table of
@@ -114,6 +118,7 @@ func (d *DataPlane) Close() error {
 	for _, m := range d.stale {
 		errs = append(errs, m.Close())
 	}
+	d.forgetNamesMap()
 	return errors.Join(errs...)
 }
 

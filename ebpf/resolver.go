@@ -37,7 +37,7 @@ func (d *DataPlane) setResolver(list []ResolverAddress) (flags uint32, port uint
 		flags |= flagResolve | flag(r.Ifindex == loIndex, flagResolveOwn)
 		want[uint32(r.Ifindex)] = bpfRdResolver{V4: optional(r.V4), V6: optional(r.V6)}
 	}
-	return flags, port, sync(d.maps[bpfMapResolver], want, "resolver's addresses")
+	return flags, port, equalise(d.maps[bpfMapResolver], want, "resolver's addresses")
 }
 
 // setDoH makes the map of known resolvers over HTTPS hold exactly list.
@@ -46,7 +46,7 @@ func (d *DataPlane) setDoH(list []netip.Prefix) error {
 	for _, p := range list {
 		want[prefix(p)] = 1
 	}
-	return sync(d.maps[bpfMapDoh], want, "resolvers over HTTPS")
+	return equalise(d.maps[bpfMapDoh], want, "resolvers over HTTPS")
 }
 
 // optional is an address, or zeros.
@@ -135,15 +135,12 @@ func (d *DataPlane) match(name string) (bpfRdKnown, error) {
 	if err != nil {
 		return v, err
 	}
-	var inner *ebpf.Map
-	err = d.maps[bpfMapRules].Lookup(uint32(0), &inner)
-	if errors.Is(err, ebpf.ErrKeyNotExist) {
-		return v, nil
+	d.namesMu.Lock()
+	defer d.namesMu.Unlock()
+	inner, err := d.namesMap()
+	if inner == nil || err != nil {
+		return v, err
 	}
-	if err != nil {
-		return v, fmt.Errorf("open map of names: %w", err)
-	}
-	defer inner.Close()
 	starts := map[int]bool{}
 	for i := 0; i < len(wire); i += 1 + int(wire[i]) {
 		starts[i] = true
@@ -163,6 +160,32 @@ func (d *DataPlane) match(name string) (bpfRdKnown, error) {
 		}
 	}
 	return v, nil
+}
+
+// namesMap is the map of names in force, which stays open for the next time; nil
+// when there is none. namesMu must be held.
+func (d *DataPlane) namesMap() (*ebpf.Map, error) {
+	if d.openNames != nil {
+		return d.openNames, nil
+	}
+	err := d.maps[bpfMapRules].Lookup(uint32(0), &d.openNames)
+	if errors.Is(err, ebpf.ErrKeyNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open map of names: %w", err)
+	}
+	return d.openNames, nil
+}
+
+// forgetNamesMap has the map of names opened anew: another one is in force.
+func (d *DataPlane) forgetNamesMap() {
+	d.namesMu.Lock()
+	defer d.namesMu.Unlock()
+	if d.openNames != nil {
+		d.openNames.Close()
+	}
+	d.openNames = nil
 }
 
 // take is match_label of bpf/dns.h.

@@ -162,3 +162,25 @@ func TestLearnVerified(t *testing.T) {
 		t.Error("a name that is none was learned")
 	}
 }
+
+func TestLearningOpensTheMapOfNamesOnce(t *testing.T) {
+	w := newWorld(t)
+	learn := func(name string) *ebpf.Map {
+		if ev, err := w.LearnVerified(name, 0, addrs("198.51.100.1"), time.Minute); err != nil || len(ev.Addrs) != 1 {
+			t.Errorf("%s: %+v, %v", name, ev, err)
+		}
+		return w.openNames
+	}
+	before := learn("closed.example")
+	if again := learn("www.closed.example"); again != before {
+		t.Error("it was opened again")
+	}
+	tables := w.rules(t)
+	tables.Names = append(tables.Names, NameRule{Name: "late.example", Suffix: tables.Names[0].Suffix})
+	if err := w.SetTables(tables); err != nil {
+		t.Fatal(err)
+	}
+	if after := learn("late.example"); after == before || after == nil {
+		t.Error("after other rules it was not opened anew")
+	}
+}

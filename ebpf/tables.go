@@ -216,6 +216,7 @@ func (d *DataPlane) setNames(rules []NameRule, targets chains) (map[uint64]bpfRd
 	if err := d.maps[bpfMapRules].Put(uint32(0), uint32(inner.FD())); err != nil {
 		return nil, fmt.Errorf("replace map of names: %w", err)
 	}
+	d.forgetNamesMap()
 	d.names = fp
 	return values, nil
 }
@@ -313,7 +314,7 @@ func (d *DataPlane) setNetworks(rules []NetworkRule, targets chains) (int, error
 		}
 	}
 	apart(want)
-	return len(want), sync(m, want, "networks")
+	return len(want), equalise(m, want, "networks")
 }
 
 func (d *DataPlane) drainNetworks(gone map[bpfRdPrefix]bpfRdRule, rules []NetworkRule, want map[bpfRdPrefix]bpfRdRule) error {
@@ -344,7 +345,7 @@ func (d *DataPlane) setExempt(prefixes []netip.Prefix) error {
 		want[prefix(p)] = prefix(p).Bits + 1
 	}
 	apart(want)
-	return sync(d.maps[bpfMapExempt], want, "exempt ranges")
+	return equalise(d.maps[bpfMapExempt], want, "exempt ranges")
 }
 
 // apart keeps IPv6 prefixes from covering IPv4, whose addresses lie below
@@ -374,14 +375,14 @@ func (d *DataPlane) setClients(rules []ClientRule) error {
 		}
 	}
 	apart(nets)
-	if err := sync(d.maps[bpfMapClientNetworks], nets, "clients' networks"); err != nil {
+	if err := equalise(d.maps[bpfMapClientNetworks], nets, "clients' networks"); err != nil {
 		return err
 	}
-	return sync(d.maps[bpfMapClientMacs], macs, "clients' hardware addresses")
+	return equalise(d.maps[bpfMapClientMacs], macs, "clients' hardware addresses")
 }
 
-// sync makes a map hold exactly want: first what is new, then what is old.
-func sync[K, V comparable](m *ebpf.Map, want map[K]V, what string) error {
+// equalise makes a map hold exactly want: first what is new, then what is old.
+func equalise[K, V comparable](m *ebpf.Map, want map[K]V, what string) error {
 	have, err := entries[K, V](m)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", what, err)

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"container/heap"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -38,31 +39,62 @@ type keeper struct {
 	wake chan struct{} // something is due earlier than it was
 
 	mu    sync.Mutex // guards what follows
-	names []string   // in order of importance
 	state map[string]*held
+	due   heldHeap // those whose time has come, the most important first
+	later heldHeap // the others, the next one first
 }
 
-// held is a name's next lookup.
+// held is a name's next lookup. It is in one of the heaps, unless it is done now.
 type held struct {
+	name     string
+	rank     int // of importance; 0 is the most
 	due      time.Time
 	failures int
 	busy     bool
 }
 
-func newKeeper() *keeper { return &keeper{wake: make(chan struct{}, 1), state: map[string]*held{}} }
+// heldHeap is a heap for container/heap.
+type heldHeap struct {
+	list []*held
+	less func(a, b *held) bool
+}
 
-// set replaces the names; those that were there keep their time.
+func (h heldHeap) Len() int           { return len(h.list) }
+func (h heldHeap) Less(i, j int) bool { return h.less(h.list[i], h.list[j]) }
+func (h heldHeap) Swap(i, j int)      { h.list[i], h.list[j] = h.list[j], h.list[i] }
+
+// Push adds a *held.
+func (h *heldHeap) Push(x any) { h.list = append(h.list, x.(*held)) }
+
+// Pop takes the last off the list.
+func (h *heldHeap) Pop() any {
+	last := h.list[len(h.list)-1]
+	h.list = h.list[:len(h.list)-1]
+	return last
+}
+
+func newKeeper() *keeper {
+	return &keeper{
+		wake: make(chan struct{}, 1), state: map[string]*held{},
+		due:   heldHeap{less: func(a, b *held) bool { return a.rank < b.rank }},
+		later: heldHeap{less: func(a, b *held) bool { return a.due.Before(b.due) }},
+	}
+}
+
+// set replaces the names, which are in order of importance; those that were there
+// keep their time.
 func (k *keeper) set(names []string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	old := k.state
-	k.names, k.state = names, make(map[string]*held, len(names))
-	for _, n := range names {
+	k.state = make(map[string]*held, len(names))
+	for i, n := range names {
 		if k.state[n] = old[n]; k.state[n] == nil {
-			k.state[n] = &held{}
+			k.state[n] = &held{name: n}
 		}
+		k.state[n].rank = i
 	}
-	k.poke()
+	k.plan()
 }
 
 // retry has the lookups that failed done again at once.
@@ -74,34 +106,40 @@ func (k *keeper) retry() {
 			s.failures, s.due = 0, time.Time{}
 		}
 	}
-	k.poke()
+	k.plan()
 }
 
-func (k *keeper) poke() {
+// plan puts every name in its place; mu must be held.
+func (k *keeper) plan() {
+	k.due.list, k.later.list = nil, nil
+	for _, s := range k.state {
+		if !s.busy {
+			k.later.list = append(k.later.list, s)
+		}
+	}
+	heap.Init(&k.later)
 	select {
 	case k.wake <- struct{}{}:
 	default:
 	}
 }
 
-// next takes the first name that is due, or says how long none will be.
+// next takes the most important name that is due, or says how long none will be.
 func (k *keeper) next(now time.Time) (name string, wait time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	wait = time.Hour
-	for _, n := range k.names {
-		s := k.state[n]
-		if s.busy {
-			continue
-		}
-		if left := s.due.Sub(now); left > 0 {
-			wait = min(wait, left)
-			continue
-		}
-		s.busy = true
-		return n, 0
+	for len(k.later.list) > 0 && !k.later.list[0].due.After(now) {
+		heap.Push(&k.due, heap.Pop(&k.later))
 	}
-	return "", wait
+	if len(k.due.list) > 0 {
+		s := heap.Pop(&k.due).(*held)
+		s.busy = true
+		return s.name, 0
+	}
+	if len(k.later.list) > 0 {
+		return "", min(k.later.list[0].due.Sub(now), time.Hour)
+	}
+	return "", time.Hour
 }
 
 // done notes what came of a lookup: how long the addresses hold, or an error.
@@ -109,18 +147,19 @@ func (k *keeper) done(now time.Time, name string, ttl time.Duration, err error) 
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	s := k.state[name]
-	if s == nil {
+	if s == nil || !s.busy {
 		return // of settings before these
 	}
 	s.busy = false
 	if err != nil {
 		s.due = now.Add(min(failLeast<<min(s.failures, 10), failMost))
 		s.failures++
-		return
+	} else {
+		hold := min(max(ttl, keepLeast), keepMost)
+		// Somewhat before the time, and not all at the same time.
+		s.failures, s.due = 0, now.Add(hold*9/10-time.Duration(rand.Int64N(int64(hold/10))))
 	}
-	hold := min(max(ttl, keepLeast), keepMost)
-	// Somewhat before the time, and not all at the same time.
-	s.failures, s.due = 0, now.Add(hold*9/10-time.Duration(rand.Int64N(int64(hold/10))))
+	heap.Push(&k.later, s)
 }
 
 // pending is how many names have not been looked up with success yet, of how
@@ -133,7 +172,7 @@ func (k *keeper) pending() (left, all int) {
 			left++
 		}
 	}
-	return left, len(k.names)
+	return left, len(k.state)
 }
 
 // runKeeper looks names up until ctx ends, then closes what it returns.

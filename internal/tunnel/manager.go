@@ -79,6 +79,7 @@ type Manager struct {
 	// children are processes that this manager started and has not reaped;
 	// guarded by mu.
 	children []*child
+	counters counters // guarded by mu
 
 	statesMu sync.Mutex
 	states   []State // guarded by statesMu; replaced whole, never changed
@@ -99,6 +100,9 @@ func NewManager(log *slog.Logger, o ManagerOptions) *Manager {
 func (m *Manager) Close() {
 	m.resolver.close()
 	m.pinger.close()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.counters.close()
 }
 
 // Ensure makes the tunnels those of specs and reports how they are, in the same

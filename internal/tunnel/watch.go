@@ -3,6 +3,7 @@ package tunnel
 import (
 	"context"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -32,7 +33,7 @@ func (m *Manager) Watch(ctx context.Context, line []string) Watched {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.opts.Clock()
-	came := received(line)
+	came := sync.OnceValue(func() uint64 { return received(line) }) // seldom asked for
 	out := Watched{Again: lookIdle, Heard: map[string]time.Duration{}}
 	for _, t := range m.tunnels {
 		if ctx.Err() != nil {
@@ -56,18 +57,17 @@ func (m *Manager) Watch(ctx context.Context, line []string) Watched {
 }
 
 // look takes the device's counters and asks the peer if that is due.
-func (m *Manager) look(t *tunnel, now time.Time, came uint64) {
+func (m *Manager) look(t *tunnel, now time.Time, came func() uint64) {
 	if t.state.Index == 0 || t.dead == "" && t.state.Health != Up {
 		t.pulse = pulse{} // Refresh sees to it
 		return
 	}
-	link, err := linkByName(t.spec.Device)
-	if err != nil || link == nil || link.Attrs().Statistics == nil {
+	rx, tx, err := m.counters.packets(t.state.Index)
+	if err != nil {
 		t.pulse = pulse{}
 		return
 	}
-	s := link.Attrs().Statistics
-	t.pulse = t.pulse.observe(now, s.RxPackets, s.TxPackets)
+	t.pulse = t.pulse.observe(now, rx, tx)
 	m.learn(t, now)
 	if t.pulse.due(now) {
 		m.inquire(t, now, came)
@@ -105,13 +105,13 @@ func (t *tunnel) unlearn() {
 }
 
 // inquire asks every peer of a tunnel.
-func (m *Manager) inquire(t *tunnel, now time.Time, came uint64) {
+func (m *Manager) inquire(t *tunnel, now time.Time, came func() uint64) {
 	for _, to := range t.askable() {
 		if err := nudge(t.spec.Device, to); err != nil {
 			m.log.Debug("peer not asked", "tunnel", t.spec.Name, "error", err)
 			continue
 		}
-		t.pulse = t.pulse.question(now, came)
+		t.pulse = t.pulse.question(now, came())
 	}
 }
 
@@ -141,7 +141,7 @@ func valid(a netip.Addr) []netip.Addr {
 // A line that is dead for a moment is no reason to end connections, which live
 // through that. So the line's own packets, among which broadcasts may be, count
 // only where there is no other tunnel to be asked.
-func (m *Manager) othersAnswer(t *tunnel, now time.Time, came uint64) bool {
+func (m *Manager) othersAnswer(t *tunnel, now time.Time, came func() uint64) bool {
 	others := false
 	for _, other := range m.tunnels {
 		if other == t || other.pulse.answers < knownAnswers {
@@ -155,7 +155,7 @@ func (m *Manager) othersAnswer(t *tunnel, now time.Time, came uint64) bool {
 			m.inquire(other, now, came)
 		}
 	}
-	return !others && came >= t.pulse.line+lineAlive
+	return !others && came() >= t.pulse.line+lineAlive
 }
 
 // peerNames tells people who a tunnel's peer is.
