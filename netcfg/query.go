@@ -10,8 +10,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/routerd/routerd/internal/sorting"
 	"github.com/routerd/routerd/internal/owned"
+	"github.com/routerd/routerd/internal/sorting"
 )
 
 // DefaultDevices names the devices of the main table's default routes of both

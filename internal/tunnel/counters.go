@@ -98,15 +98,26 @@ func parseStats(raw []byte, seq uint32) (rx, tx uint64, err error) {
 	case kind != unix.RTM_NEWSTATS || len(body) < statsSize:
 		return 0, 0, errAnswer
 	}
-	for rest := body[statsSize:]; len(rest) >= attributeSize; {
-		size := int(order.Uint16(rest))
-		if size < attributeSize || size > len(rest) {
-			break
-		}
-		if order.Uint16(rest[2:]) == statsLink64 && size >= attributeSize+16 {
-			return order.Uint64(rest[attributeSize:]), order.Uint64(rest[attributeSize+8:]), nil
-		}
-		rest = rest[min((size+3)&^3, len(rest)):]
+	numbers := attribute(body[statsSize:], statsLink64)
+	if len(numbers) < 16 {
+		return 0, 0, errAnswer
 	}
-	return 0, 0, errAnswer
+	return order.Uint64(numbers), order.Uint64(numbers[8:]), nil
+}
+
+// attribute is what the first attribute of a kind holds; nil: there is none, or
+// an attribute before it is broken.
+func attribute(raw []byte, kind uint16) []byte {
+	order := binary.NativeEndian
+	for len(raw) >= attributeSize {
+		size := int(order.Uint16(raw))
+		if size < attributeSize || size > len(raw) {
+			return nil
+		}
+		if order.Uint16(raw[2:]) == kind {
+			return raw[attributeSize:size]
+		}
+		raw = raw[min((size+3)&^3, len(raw)):]
+	}
+	return nil
 }

@@ -41,7 +41,7 @@ func TestBrokenStatsAreRefused(t *testing.T) {
 		return append(raw, body...)
 	}
 	stats := make([]byte, statsSize)
-	attribute := func(size, kind uint16, n int) []byte {
+	attr := func(size, kind uint16, n int) []byte {
 		out := binary.NativeEndian.AppendUint16(binary.NativeEndian.AppendUint16(nil, size), kind)
 		return append(out, make([]byte, n)...)
 	}
@@ -51,17 +51,17 @@ func TestBrokenStatsAreRefused(t *testing.T) {
 		"another kind":        message(unix.RTM_NEWLINK, stats...),
 		"cut in the message":  message(unix.RTM_NEWSTATS, stats[:4]...),
 		"no attributes":       message(unix.RTM_NEWSTATS, stats...),
-		"attribute of none":   message(unix.RTM_NEWSTATS, append(stats[:statsSize:statsSize], attribute(0, 1, 16)...)...),
-		"attribute too large": message(unix.RTM_NEWSTATS, append(stats[:statsSize:statsSize], attribute(40, 1, 16)...)...),
-		"too few numbers":     message(unix.RTM_NEWSTATS, append(stats[:statsSize:statsSize], attribute(12, 1, 8)...)...),
-		"others only":         message(unix.RTM_NEWSTATS, append(stats[:statsSize:statsSize], attribute(7, 2, 3)...)...),
+		"attribute of none":   message(unix.RTM_NEWSTATS, append(stats[:statsSize:statsSize], attr(0, 1, 16)...)...),
+		"attribute too large": message(unix.RTM_NEWSTATS, append(stats[:statsSize:statsSize], attr(40, 1, 16)...)...),
+		"too few numbers":     message(unix.RTM_NEWSTATS, append(stats[:statsSize:statsSize], attr(12, 1, 8)...)...),
+		"others only":         message(unix.RTM_NEWSTATS, append(stats[:statsSize:statsSize], attr(7, 2, 3)...)...),
 		"error cut":           message(unix.NLMSG_ERROR, 1),
 	} {
 		if _, _, err := parseStats(raw, 7); !errors.Is(err, errAnswer) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	good := message(unix.RTM_NEWSTATS, append(append(stats[:statsSize:statsSize], attribute(4, 0, 0)...), attribute(20, 1, 16)...)...)
+	good := message(unix.RTM_NEWSTATS, append(append(stats[:statsSize:statsSize], attr(4, 0, 0)...), attr(20, 1, 16)...)...)
 	if _, _, err := parseStats(good, 7); err != nil {
 		t.Error(err)
 	}
