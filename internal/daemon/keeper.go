@@ -21,7 +21,7 @@ import (
 const (
 	keeperWorkers = 8  // names at a time
 	keeperRate    = 25 // names a second, each asked for A and AAAA
-	keeperBurst   = 50
+	keeperBurst   = 10 // a start has other things to do, on the same processor
 	// keepLeast and keepMost bound how long the addresses of a name are taken to
 	// hold: a TTL of seconds is not worth a lookup every few seconds, since what
 	// was known stays known for hours, and a day is long for a cloud's addresses.

@@ -41,7 +41,8 @@ func TestRouter(t *testing.T) {
 	plain := w.throughput()
 
 	took := w.start()
-	t.Logf("steering %s after its start", took.Round(10*time.Millisecond))
+	t.Logf("steering %s after its start, of which the processor worked %s",
+		took.Round(10*time.Millisecond), processorTime(w, w.daemon.Process.Pid))
 	w.tellFigures()
 	w.allGo(tunnelAddress, listed, 0, 30)
 	w.allGo(clientAddress, unlisted, 0, 30)
