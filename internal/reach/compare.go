@@ -13,11 +13,16 @@ type Line struct {
 	Answered int // anything came back from them, if only a refusal
 	Working  int
 	Resent   int64 // segments that were sent again: some were lost
+	Late     bool  // one took long: the line or this machine is strained
 }
 
 // works says whether at least half of the controls work: one of them may be
 // blocked or down itself.
 func (l Line) works() bool { return l.Asked > 0 && 2*l.Working >= l.Asked }
+
+// strained says whether silence on this line may be of its own: it loses packets,
+// or things take long, here or on the way.
+func (l Line) strained() bool { return l.Resent > 0 || l.Late }
 
 // Finding is what one round of checks says of a target.
 type Finding struct {

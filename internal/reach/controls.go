@@ -25,6 +25,11 @@ func DefaultControls() []catalogue.Target {
 // failure lasts; and it bounds how often they are asked.
 const controlAge = 10 * time.Second
 
+// slowControl is what asking a control takes at the most on a line and a machine
+// that are in order: five round trips of half a second. What takes longer than
+// that has no reason in what is asked.
+const slowControl = 3 * time.Second
+
 // controls asks neutral services over paths, for all checks that fail at about
 // the same time once.
 type controls struct {
@@ -104,6 +109,7 @@ func (c *controls) ask(ctx context.Context, path Path, paths []Path, targets []c
 		all.Go(func() {
 			o := c.prober.Observe(ctx, path, t, c.prober.Truth(ctx, paths, t.Host), Depth{AsControl: true})
 			results[i] = Judge(o, nil)
+			results[i].Late = o.Late || o.Took > slowControl
 			mu.Lock()
 			defer mu.Unlock()
 			bytes += o.Bytes
@@ -119,6 +125,7 @@ func LineOf(results []Result) Line {
 	l := Line{Asked: len(results)}
 	for _, r := range results {
 		l.Resent += r.Resent
+		l.Late = l.Late || r.Late
 		if r.Outcome.byService() {
 			l.Working++
 		}

@@ -248,6 +248,10 @@ func (x *probe) again(ctx context.Context, address netip.AddrPort, first Session
 		return Session{Address: address, Reconnect: failure(err)}
 	}
 	s := x.session(ctx, conn, address)
+	if s.failed() && x.taken.Load() >= x.limit {
+		// The first sessions have taken what this one needs: it says nothing.
+		return Session{Address: address, Reconnect: failure(errBudget)}
+	}
 	if s.TLS != nil && first.TLS != nil && s.TLS.Failure.Fault.byName() && ctx.Err() == nil {
 		s.OtherName = x.otherName(ctx, address)
 	}

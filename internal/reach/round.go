@@ -68,19 +68,19 @@ func (r *Runner) observe(ctx context.Context, paths []Path, target catalogue.Tar
 	return seen
 }
 
-// confirmations is how often silence must come again on a line that loses packets
-// until somebody is blamed for it. A line that loses a fifth in each direction is
+// confirmations is how often silence must come again on a strained line until
+// somebody is blamed for it. A line that loses a fifth in each direction is
 // silent for the time of a check some three times in a hundred.
 const confirmations = 3
 
 // doubtful gives the index of the direct path's result when it is silence that
-// would be called interference, on a line that is known to lose packets or seen by
-// a machine that was too busy to look; else -1.
+// would be called interference, on a strained line or seen by a machine that was
+// too busy to look; else -1.
 func doubtful(round Round, lines map[string]Line) int {
 	if round.Finding.Verdict != Interfered || !round.Finding.Outcome.silent() {
 		return -1
 	}
-	return slices.IndexFunc(round.Results, func(x Result) bool { return x.Direct && (x.Late || lines[x.Path].Resent > 0) })
+	return slices.IndexFunc(round.Results, func(x Result) bool { return x.Direct && (x.Late || lines[x.Path].strained()) })
 }
 
 // confirm observes a path again until it is not silent, or has been often enough:

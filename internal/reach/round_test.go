@@ -1,6 +1,8 @@
 package reach
 
 import (
+	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -89,8 +91,50 @@ func TestResolverThatFailsDoesNotDenyTheName(t *testing.T) {
 }
 
 func TestControlsTellOfLostPackets(t *testing.T) {
-	l := LineOf([]Result{{Outcome: OutcomeOK, Resent: 2}, {Outcome: TCPTimeout}, {Outcome: OutcomeOK, Resent: 1}})
-	if want := (Line{Asked: 3, Answered: 2, Working: 2, Resent: 3}); l != want {
+	l := LineOf([]Result{{Outcome: OutcomeOK, Resent: 2}, {Outcome: TCPTimeout, Late: true}, {Outcome: OutcomeOK, Resent: 1}})
+	if want := (Line{Asked: 3, Answered: 2, Working: 2, Resent: 3, Late: true}); l != want {
 		t.Errorf("%+v, want %+v", l, want)
+	}
+	for l, want := range map[Line]bool{{}: false, {Asked: 3, Answered: 3, Working: 3}: false, {Resent: 1}: true, {Late: true}: true} {
+		if l.strained() != want {
+			t.Errorf("%+v: strained is %t", l, !want)
+		}
+	}
+}
+
+func TestControlsThatTakeLongAreNoted(t *testing.T) {
+	for wait, want := range map[time.Duration]bool{time.Second: false, 4 * time.Second: true} {
+		synctest.Test(t, func(t *testing.T) {
+			n := newInternet()
+			r := newRunner(t, n)
+			n.set(pathDirect, controlTargets(t)[1].Address(), func(c net.Conn) {
+				time.Sleep(wait)
+				says(okPage)(c)
+			}, nil)
+			if l := r.controls.line(t.Context(), bothPaths[0], bothPaths); l.Late != want || l.Working != 3 {
+				t.Errorf("a control that takes %s: %+v", wait, l)
+			}
+		})
+	}
+}
+
+func TestSessionWithoutBytesLeftSaysNothing(t *testing.T) {
+	n, sessions := newInternet(), 0
+	address := target(t, site).Address()
+	n.set(pathDirect, address, func(c net.Conn) {
+		if sessions++; sessions == 1 {
+			says("HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n" + strings.Repeat("x", 50_000))(c)
+			silent(c)
+			return
+		}
+		says("HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 9_000) + "\r\nContent-Length: 2\r\n\r\nok")(c)
+	}, nil)
+	x := &probe{
+		Prober: n.prober(short()), path: bothPaths[0], target: target(t, site), deep: true,
+		taken: new(atomic.Int64), resent: new(atomic.Int64), late: new(atomic.Bool), limit: 55_000,
+	}
+	o := Observation{Target: x.target, Walks: []Walk{x.walk(t.Context(), route{addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})}}
+	if r := Judge(o, nil); r.Outcome != Stalled || sessions != 2 {
+		t.Errorf("%d sessions: %+v, want %s", sessions, r, Stalled)
 	}
 }

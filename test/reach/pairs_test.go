@@ -105,10 +105,10 @@ func pair(a, b half) trouble {
 	}
 	forged := a.name == "forged lookups" || a.name == "injected answers"
 	switch {
-	case forged && a.of[0] == anExchange && b.layer == handshakes:
-		// The false address serves the name no worse than the true ones: it may be an
-		// honest answer.
-		out.direct, out.says = b.direct, b.says
+	case forged && a.of[0] == anExchange && b.layer == handshakes, forged && a.of[0] != anExchange && b.direct == reach.TCPRefused:
+		// The false address serves the name no worse than the true ones, since the
+		// provider's page is on no pool's port: it may be an honest answer.
+		out.verdict, out.direct, out.says = b.verdict, b.direct, b.says
 	case b.name == "a service that is down":
 		down(a, b, &out)
 	case a.verdict == reach.Reachable, a.name == "a frozen transfer" && b.name == "451":
