@@ -103,11 +103,8 @@ func pair(a, b half) trouble {
 	if byService(b) {
 		out.tunnels = b.tunnels
 	}
-	forged := a.name == "forged lookups" || a.name == "injected answers"
 	switch {
-	case forged && a.of[0] == anExchange && b.layer == handshakes, forged && a.of[0] != anExchange && b.direct == reach.TCPRefused:
-		// The false address serves the name no worse than the true ones, since the
-		// provider's page is on no pool's port: it may be an honest answer.
+	case noWorse(a, b):
 		out.verdict, out.direct, out.says = b.verdict, b.direct, b.says
 	case b.name == "a service that is down":
 		down(a, b, &out)
@@ -116,6 +113,18 @@ func pair(a, b half) trouble {
 		out.verdict, out.direct, out.says = b.verdict, b.direct, b.says
 	}
 	return out
+}
+
+// noWorse says whether a false address serves the name no worse than the true
+// ones, since the provider's page is on no pool's port: it may be an honest answer.
+func noWorse(a, b half) bool {
+	switch {
+	case a.name != "forged lookups" && a.name != "injected answers":
+		return false
+	case a.of[0] == anExchange:
+		return b.layer == handshakes
+	}
+	return b.direct == reach.TCPRefused
 }
 
 // down is for services that nothing reaches: interference has nothing to break
