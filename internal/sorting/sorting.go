@@ -6,7 +6,7 @@ import "slices"
 
 // By sorts s by compare, which says less than, equal to or greater than 0 as
 // cmp.Compare does. What compares equal keeps its order. It needs four octets an
-// element, and about as long as slices.SortFunc.
+// element, and about twice the time of slices.SortFunc.
 func By[E any](s []E, compare func(a, b E) int) {
 	from := places(len(s), func(i, j int32) int { return compare(s[i], s[j]) })
 	for start := range from {
