@@ -11,9 +11,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/routerd/routerd/test/machine/job"
@@ -175,8 +177,13 @@ func (c Cache) writeInitrd(ctx context.Context, t Target, j job.Job, file string
 	return os.WriteFile(file, b.Bytes(), 0o600)
 }
 
-// boot runs the emulator until the command has ended.
+// boot runs the emulator until the command has ended. The emulator ends with this
+// process, however that ends: go test kills what it runs when its time is over.
 func boot(ctx context.Context, qemu *exec.Cmd, j job.Job, o Options) (job.Result, error) {
+	// The kernel means the thread by the parent.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	qemu.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	c := &console{job: j, out: o.Stdout}
 	out, err := qemu.StdoutPipe()
 	if err != nil {
