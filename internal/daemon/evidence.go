@@ -9,46 +9,44 @@ import (
 )
 
 const (
-	// tunnelRepeats is how often in a row a target must fail over a tunnel while it
+	// findingRepeats is how often in a row a target must fail over a tunnel while it
 	// works over another path, until the tunnel counts as one that does not work for
-	// it: as often as a finding must repeat to be a verdict.
-	tunnelRepeats = 3
+	// it, and over the WAN where nothing tells why: as often as a finding must repeat
+	// to be a verdict.
+	findingRepeats = 3
 	// evidenceEvery is how often what checks found is looked at, beside changes of
 	// verdicts, which are looked at when they come.
 	evidenceEvery = 2 * time.Second
 )
 
-// overTunnel is a target over a tunnel.
-type overTunnel struct{ destination, target, tunnel string }
+// overPath is a target over a path.
+type overPath struct{ destination, target, path string }
 
-// failures counts, for each target over each tunnel, the rounds in a row in which
-// it failed there and worked elsewhere. The loop owns it.
+// failures counts, for each target over each path, the rounds in a row in which it
+// failed there; over a tunnel, and worked elsewhere. The loop owns it.
 type failures struct {
 	rounds map[string]time.Time // by destination and target: the last one counted
-	counts map[overTunnel]int
+	counts map[overPath]int
 }
 
 func newFailures() *failures {
-	return &failures{rounds: map[string]time.Time{}, counts: map[overTunnel]int{}}
+	return &failures{rounds: map[string]time.Time{}, counts: map[overPath]int{}}
 }
 
 // observe counts the rounds that have ended since it was last asked, and forgets
 // targets that are gone.
 func (f *failures) observe(states []reach.State) {
-	rounds, counts := make(map[string]time.Time, len(states)), make(map[overTunnel]int)
+	rounds, counts := make(map[string]time.Time, len(states)), make(map[overPath]int)
 	for _, s := range states {
 		key := s.Spec.Destination + " " + s.Spec.Target.String()
 		rounds[key] = s.Checked
 		fresh := !s.Checked.Equal(f.rounds[key])
 		for i, r := range s.Results {
-			if r.Direct {
-				continue
-			}
-			at := overTunnel{s.Spec.Destination, s.Spec.Target.String(), r.Path}
+			at := overPath{s.Spec.Destination, s.Spec.Target.String(), r.Path}
 			counts[at] = f.counts[at]
 			switch {
 			case !fresh:
-			case r.Outcome == reach.PathDown || r.Outcome.Reached() || !reachedElsewhere(s.Results, i):
+			case r.Outcome == reach.PathDown || r.Outcome.Reached() || !r.Direct && !reachedElsewhere(s.Results, i):
 				counts[at] = 0
 			default:
 				counts[at]++
@@ -79,7 +77,7 @@ func evidence(states []reach.State, f *failures, trusted bool) map[string]steer.
 			e.Checks = map[string]steer.Finding{}
 		}
 		e.Offline = e.Offline || s.Verdict.Verdict == reach.Offline
-		note(e.Checks, steer.PathDirect, directFinding(&s, trusted))
+		note(e.Checks, steer.PathDirect, directFinding(&s, trusted, f))
 		for _, r := range s.Results {
 			if !r.Direct {
 				note(e.Checks, r.Path, tunnelFinding(&s, r, f))
@@ -114,7 +112,7 @@ func rank(s steer.Sign, path string) int {
 }
 
 // directFinding is what a target's verdict says of the WAN.
-func directFinding(s *reach.State, trusted bool) steer.Finding {
+func directFinding(s *reach.State, trusted bool, f *failures) steer.Finding {
 	switch s.Verdict.Verdict {
 	case reach.Reachable:
 		return steer.Finding{Sign: steer.SignWorks}
@@ -128,19 +126,25 @@ func directFinding(s *reach.State, trusted bool) steer.Finding {
 			}
 		}
 		return steer.Finding{Sign: steer.SignFails, Reason: s.Verdict.Sentence}
+	case reach.Unknown:
+		for _, r := range s.Results {
+			if r.Direct && f.counts[overPath{s.Spec.Destination, s.Spec.Target.String(), r.Path}] >= findingRepeats {
+				return steer.Finding{Reason: s.Verdict.Sentence}
+			}
+		}
 	}
 	return steer.Finding{}
 }
 
 // tunnelFinding is what a target's last rounds say of a tunnel.
 func tunnelFinding(s *reach.State, r reach.Result, f *failures) steer.Finding {
-	at := overTunnel{s.Spec.Destination, s.Spec.Target.String(), r.Path}
+	at := overPath{s.Spec.Destination, s.Spec.Target.String(), r.Path}
 	switch {
 	case r.Outcome == reach.OutcomeOK:
 		return steer.Finding{Sign: steer.SignWorks}
 	case r.Outcome.Reached():
 		return steer.Finding{Sign: steer.SignRefused}
-	case f.counts[at] >= tunnelRepeats:
+	case f.counts[at] >= findingRepeats:
 		return steer.Finding{Sign: steer.SignFails, Reason: s.Spec.Target.String() + ": " + r.Detail + ", while it works by another path"}
 	}
 	return steer.Finding{}

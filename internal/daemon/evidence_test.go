@@ -53,6 +53,23 @@ func TestEvidenceOfTheDirectPath(t *testing.T) {
 	}
 }
 
+func TestFailingWithoutAnotherPathIsDoubtAfterThreeTimes(t *testing.T) {
+	f := newFailures()
+	direct := func(s reach.State) steer.Finding {
+		f.observe([]reach.State{s})
+		return evidence([]reach.State{s}, f, true)["x"].Checks["direct"]
+	}
+	failing := func(at int) reach.State {
+		return round("a.example", at, reach.Unknown, reach.TCPRefused, reach.PathDown, "")
+	}
+	none, doubt := steer.Finding{}, steer.Finding{Reason: "because"}
+	expect(t, direct(failing(1)) == none, "once is enough")
+	expect(t, direct(failing(1)) == none && direct(failing(2)) == none, "twice is enough")
+	expect(t, direct(failing(3)) == doubt, "three times are not enough")
+	expect(t, direct(round("a.example", 4, reach.Unknown, reach.OutcomeOK, reach.PathDown, "")) == none, "it works, and is in doubt")
+	expect(t, direct(failing(5)) == none, "the count does not begin anew")
+}
+
 func TestATunnelFailsWhenATargetFailsThereAgainAndAgain(t *testing.T) {
 	f := newFailures()
 	// sign is what is known of home after rounds of one target.
@@ -79,5 +96,5 @@ func TestATunnelFailsWhenATargetFailsThereAgainAndAgain(t *testing.T) {
 		"a tunnel that is down is told by its own state")
 	expect(t, sign(round("a.example", 8, reach.VerdictRefused, reach.OutcomeOK, reach.ServiceRefused, reach.OutcomeOK)) == steer.SignRefused,
 		"a refusal is not told as one")
-	expect(t, len(f.counts) == 2 && len(f.rounds) == 1, "targets that are gone stay: %+v", f)
+	expect(t, len(f.counts) == 3 && len(f.rounds) == 1, "targets that are gone stay: %+v", f)
 }

@@ -51,6 +51,7 @@ type candidate struct {
 	path   string
 	grade  grade
 	reason string // why it does not work
+	doubt  string // it fails too, which may be the service's own fault; "" else
 }
 
 // Choose picks a destination's path, given what was chosen before, and returns
@@ -116,6 +117,8 @@ func directCandidate(g grade, e *Evidence) candidate {
 	c := candidate{path: PathDirect, grade: g}
 	if reason, fails := e.fails(PathDirect); fails {
 		c.grade, c.reason = failing, reason
+	} else if f := e.Checks[PathDirect]; f.Sign == SignUnknown {
+		c.doubt = f.Reason
 	}
 	return c
 }
@@ -223,6 +226,8 @@ func explain(d *Destination, paths []candidate, to int, offline bool) Choice {
 		c.State, c.Reason = StateDown, "fallback block: "+reasons(paths)
 	case offline:
 		c.Reason = "the line is down: nothing answers on the direct path"
+	case p.grade == works && to == 0 && p.doubt != "":
+		c.Reason = "it fails over " + p.path + ", and nothing tells whose fault that is: " + p.doubt
 	case p.grade == works && to == 0:
 		c.State, c.Reason = StateOK, asPreferred(d)
 	default:

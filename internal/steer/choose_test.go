@@ -58,6 +58,32 @@ func TestChoose(t *testing.T) {
 	}
 }
 
+func TestChooseTellsOfDoubt(t *testing.T) {
+	auto := Destination{Policy: config.PolicyAuto, Tunnels: []string{"home"}}
+	doubt := Evidence{Checks: map[string]Finding{PathDirect: {Reason: "connection refused"}}}
+	for _, c := range []struct {
+		name     string
+		evidence Evidence
+		tunnel   Tunnel
+		want     Choice
+	}{
+		{"no other path", doubt, Tunnel{Reason: "the peer is silent"}, Choice{
+			Path: PathDirect, State: StateDegraded, Reason: "it fails over direct, and nothing tells whose fault that is: connection refused",
+		}},
+		{"another path, which nothing is known of", doubt, Tunnel{Up: true}, Choice{
+			Path: PathDirect, State: StateDegraded, Reason: "it fails over direct, and nothing tells whose fault that is: connection refused",
+		}},
+		{"nothing is known", Evidence{Checks: map[string]Finding{PathDirect: {}}}, Tunnel{Up: true}, Choice{
+			Path: PathDirect, State: StateOK, Reason: "policy auto: the direct path is preferred",
+		}},
+	} {
+		got, _ := Choose(&auto, map[string]Tunnel{"home": c.tunnel}, c.evidence, Memory{}, time.Unix(0, 0))
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.name, diff)
+		}
+	}
+}
+
 func TestReserved(t *testing.T) {
 	tests := []struct {
 		addr string

@@ -16,7 +16,8 @@ type Sign uint8
 // The values of Sign.
 const (
 	// SignUnknown: nothing is known, or what is known blames no path: the
-	// service is down, fails alike over all of them, or the line is lossy.
+	// service is down, fails alike over all of them, or the line is lossy. With a
+	// Reason it fails there again and again.
 	SignUnknown Sign = iota
 	SignWorks
 	// SignFails: it fails in a way that a network does. A tunnel whose peer

@@ -59,6 +59,10 @@ func TestBlockedHandshakeIsTold(t *testing.T) {
 		d := destination(w.status(), "auto")
 		return d.Verdict == "unknown" && strings.Contains(d.VerdictReason, "connection refused") && strings.Contains(d.VerdictReason, "no other path works")
 	})
+	within(t, peerLost, "auto is not ok while it works over no path", func() bool {
+		d := destination(w.status(), "auto")
+		return d.Path == "direct" && d.State == "degraded" && strings.Contains(d.Reason, "connection refused")
+	})
 	pool := " stratum+tcp://stratum.braiins.com:3333 unknown, direct tcp_refused tcp, home path_down "
 	w.toldAre(w.check(4, "stratum+tcp://stratum.braiins.com:3333"), "auto"+pool)
 	undo()
