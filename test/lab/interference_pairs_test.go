@@ -93,6 +93,26 @@ func TestInterferencesGoOnSideBySide(t *testing.T) {
 	}
 }
 
+// TestRefusalsComeThroughAQueue: with connection tracking on, because others'
+// connections are looked into, the kernel drops answers that wait in a queue and
+// share an entry that is not confirmed.
+func TestRefusalsComeThroughAQueue(t *testing.T) {
+	l := troubledLab(t)
+	okx := []string{"okx.com"}
+	begin(t, l, lab.Interference{Kind: interfere.Delayed, Delay: 30 * time.Millisecond})
+	begin(t, l, lab.Interference{Kind: interfere.TLSReset, Names: []string{"binance.com"}})
+	for _, x := range []lab.Interference{{Kind: interfere.TCPReset, Names: okx}, {Kind: interfere.Unreachable, Names: okx}, {Kind: interfere.ServiceDown, Names: okx}} {
+		undo := begin(t, l, x)
+		for family, kind := range map[int]string{4: "A", 6: "AAAA"} {
+			to := "www.okx.com:443:" + lookup(t, l, lab.Resolver4, "www.okx.com", kind)
+			if status, page := visit(t, l, family, "5", "https://www.okx.com/", "--resolve", to); status != curlNoConnect {
+				t.Errorf("%s, IPv%d: curl ends %d, want %d: %.300s", x, family, status, curlNoConnect, page)
+			}
+		}
+		undo()
+	}
+}
+
 func TestConnectionsOfOthersOutliveInterference(t *testing.T) {
 	l := troubledLab(t)
 	cmd := exec.Command(l.Program(), "client", "stratum", pools(t, names(t))["own"], "--for", "4s")

@@ -39,7 +39,7 @@ func arounds() []around {
 		{"IPv6 dead", one(lab.Interference{Kind: interfere.WANDown, Family: 6}), each(usualHalves(), withTunnels(reach.OutcomeNone))},
 		{"lookups turned and answered truly", one(lab.Interference{Kind: interfere.DNSRedirect}), usualHalves()},
 		{"5 % loss", one(lab.Interference{Kind: interfere.Loss, Percent: 5}), each(usualHalves(), lossily)},
-		{"a round trip of 100 ms", one(lab.Interference{Kind: interfere.Delayed, Delay: 50 * time.Millisecond}), each(usualHalves(), delayed)},
+		{"a round trip of 100 ms", one(lab.Interference{Kind: interfere.Delayed, Delay: 50 * time.Millisecond}), each(usualHalves(), patiently)},
 		{"a tunnel that is dead", one(lab.Interference{Kind: interfere.Drop, Addresses: other}), each(usualHalves(), withTunnels(reach.OutcomeNone))},
 		{"a tunnel whose handshake is dropped", one(lab.Interference{Kind: interfere.WGHandshake, Addresses: other}), usualHalves()},
 		{"two neutral services dead", one(control("news.example", "bank.example")), usualHalves()},
@@ -83,13 +83,9 @@ func lossily(x trouble) trouble {
 	return x
 }
 
-// delayed: the lab cannot be relied on for a reset of a SYN that it also holds
-// up; that it works then is another thing than what is tested.
-func delayed(x trouble) trouble {
+// patiently is with the router's own times.
+func patiently(x trouble) trouble {
 	x.patient = true
-	if x.direct == reach.TCPRefused && x.verdict == reach.Interfered {
-		x.direct, x.says = reach.OutcomeNone, "interference by address"
-	}
 	return x
 }
 

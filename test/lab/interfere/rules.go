@@ -312,6 +312,17 @@ func set[T any](all []T) string {
 	return "{ " + strings.Join(out, ", ") + " }"
 }
 
+// priority is that of the chain for packets from the customer. What is refused is
+// so ahead of connection tracking: the answer would share an entry that nothing has
+// confirmed, and a queue drops such packets (nf_ct_drop_unconfirmed in
+// net/netfilter/nfnetlink_queue.c).
+func (r ruleset) priority() int {
+	if strings.Contains(strings.Join(r.out, "\n"), "reject with") {
+		return -310
+	}
+	return -150
+}
+
 // script is what nft reads to make an interference's tables.
 func (r ruleset) script(x Interference) string {
 	addresses := x.restricted()
@@ -322,7 +333,7 @@ func (r ruleset) script(x Interference) string {
 	fmt.Fprintf(&b, "table inet %s {\n\tcounter hits { }\n%s%s", table(x.ID), addressSet(addresses, 4), addressSet(addresses, 6))
 	b.WriteString("\tchain look { }\n")
 	b.WriteString(r.extra)
-	writeChain(&b, "out", "prerouting priority -150", r.out)
+	writeChain(&b, "out", fmt.Sprintf("prerouting priority %d", r.priority()), r.out)
 	// After source addresses have been put back as the customer sees them.
 	writeChain(&b, "in", "postrouting priority 200", r.in)
 	b.WriteString("}\n")
