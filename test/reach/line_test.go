@@ -78,7 +78,7 @@ func each(all []trouble, change func(trouble) trouble) []trouble {
 func lossily(x trouble) trouble {
 	x.patient = true
 	if x.direct == reach.Stalled {
-		x.direct, x.says = reach.OutcomeNone, "no"
+		x.direct, x.says = reach.OutcomeNone, "works through home"
 	}
 	return x
 }
