@@ -127,10 +127,17 @@ func directFinding(s *reach.State, trusted bool, f *failures) steer.Finding {
 		}
 		return steer.Finding{Sign: steer.SignFails, Reason: s.Verdict.Sentence}
 	case reach.Unknown:
-		for _, r := range s.Results {
-			if r.Direct && f.counts[overPath{s.Spec.Destination, s.Spec.Target.String(), r.Path}] >= findingRepeats {
-				return steer.Finding{Reason: s.Verdict.Sentence}
-			}
+		return doubt(s, f)
+	}
+	return steer.Finding{}
+}
+
+// doubt has a reason where a target fails over the WAN again and again and no other
+// path tells whose fault that is.
+func doubt(s *reach.State, f *failures) steer.Finding {
+	for _, r := range s.Results {
+		if r.Direct && f.counts[overPath{s.Spec.Destination, s.Spec.Target.String(), r.Path}] >= findingRepeats {
+			return steer.Finding{Reason: s.Verdict.Sentence}
 		}
 	}
 	return steer.Finding{}
