@@ -11,16 +11,14 @@ import (
 
 	peer "github.com/miekg/dns"
 	"golang.org/x/net/dns/dnsmessage"
+	"golang.org/x/sys/unix"
 )
 
 // serveStub answers every question over UDP and TCP with what reply gives; over
 // UDP, all of it, one after the other.
 func serveStub(t *testing.T, reply func(udp bool, q *peer.Msg) []*peer.Msg) netip.AddrPort {
 	t.Helper()
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	must(t, err)
-	l, err := net.Listen("tcp", pc.LocalAddr().String())
-	must(t, err)
+	pc, l := bothOnOnePort(t)
 	handle := func(w peer.ResponseWriter, q *peer.Msg) {
 		_, udp := w.RemoteAddr().(*net.UDPAddr)
 		for _, m := range reply(udp, q) {
@@ -35,6 +33,24 @@ func serveStub(t *testing.T, reply func(udp bool, q *peer.Msg) []*peer.Msg) neti
 		t.Cleanup(func() { _ = s.Shutdown() })
 	}
 	return netip.MustParseAddrPort(pc.LocalAddr().String())
+}
+
+// bothOnOnePort opens UDP and TCP on one port of 127.0.0.1. A port that is free
+// for UDP may be taken for TCP, by the end of another test's connection too.
+func bothOnOnePort(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	for {
+		pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+		must(t, err)
+		l, err := net.Listen("tcp", pc.LocalAddr().String())
+		if err == nil {
+			return pc, l
+		}
+		pc.Close()
+		if !errors.Is(err, unix.EADDRINUSE) {
+			t.Fatal(err)
+		}
+	}
 }
 
 func answerWith(q *peer.Msg, address string) *peer.Msg {
