@@ -161,7 +161,10 @@ func sysctls(host string) map[string]string {
 		out["net/ipv6/conf/all/forwarding"] = "1"
 		out["net/ipv6/conf/default/forwarding"] = "1"
 	}
-	if host == Router {
+	if host != Router {
+		// Several tests at once count on each "unreachable" being sent.
+		out["net/ipv4/icmp_ratelimit"], out["net/ipv6/icmp/ratelimit"] = "0", "0"
+	} else {
 		// As on OpenWrt: else, where the machine has br_netfilter, the firewall
 		// sees a client's packet before tc has marked it.
 		for _, program := range []string{"iptables", "ip6tables", "arptables"} {
