@@ -64,7 +64,7 @@ func (x *probe) http(ctx context.Context, conn net.Conn, s *Session) {
 	defer resp.Body.Close()
 	head.N += want + 8<<10 // what chunks add, too
 	s.HTTP.describe(resp)
-	page := s.transfer(&patient{ctx, conn, resp.Body, x.o.Times.Silence}, want)
+	page := s.transfer(&patient{ctx, conn, resp.Body, x.o.Times.Silence, time.Now()}, want)
 	s.HTTP.Length = s.Transfer.Bytes
 	s.HTTP.Title = titleOf(page)
 }
@@ -137,13 +137,17 @@ type patient struct {
 	conn    net.Conn
 	body    io.Reader
 	silence time.Duration
+	began   time.Time
 }
 
 var errSlow = errors.New("the time was up while bytes still came")
 
-// Read waits for something, however little.
+// Read waits for something, however little; three times as long where it has been
+// slow so far. What a full queue drops comes again after a wait that has grown
+// with the queue, and until then nothing behind it is given to the reader.
 func (p *patient) Read(b []byte) (int, error) {
-	_ = p.conn.SetReadDeadline(time.Now().Add(p.silence))
+	now := time.Now()
+	_ = p.conn.SetReadDeadline(now.Add(p.silence + min(4*now.Sub(p.began), 2*p.silence)))
 	if p.ctx.Err() != nil {
 		return 0, errSlow
 	}

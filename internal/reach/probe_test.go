@@ -304,7 +304,7 @@ func TestObservationEndsWithItsContext(t *testing.T) {
 }
 
 func TestSlowIsNotStalled(t *testing.T) {
-	p := &patient{ctx: t.Context(), conn: nopConn{}, body: iotest.OneByteReader(strings.NewReader(strings.Repeat("z", 500))), silence: time.Minute}
+	p := &patient{ctx: t.Context(), conn: nopConn{}, body: iotest.OneByteReader(strings.NewReader(strings.Repeat("z", 500))), silence: time.Minute, began: time.Now()}
 	var s Session
 	s.transfer(p, 400)
 	if s.Transfer.Failure.Fault != FaultNone || s.Transfer.Bytes != 400 || s.Transfer.Whole {

@@ -3,16 +3,12 @@ package reach
 import (
 	"context"
 	"crypto/x509"
-	"errors"
 	"net"
 	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/routerd/routerd/internal/catalogue"
 	"github.com/routerd/routerd/internal/dns"
@@ -312,56 +308,3 @@ func (x *probe) watch(limit time.Duration) func() {
 		}
 	}
 }
-
-// meter counts what a check takes, and ends it when that is too much.
-type meter struct {
-	net.Conn
-	taken, resent *atomic.Int64
-	limit         int64
-	closed        sync.Once
-}
-
-// Close notes what was lost before the kernel forgets it.
-func (m *meter) Close() error {
-	m.closed.Do(func() { m.resent.Add(resentOn(m.Conn)) })
-	return m.Conn.Close()
-}
-
-// resentOn is how many segments, SYN included, the kernel has sent again on a
-// connection (TCP_INFO, tcp(7)); 0 where that is no socket.
-func resentOn(conn net.Conn) (n int64) {
-	c, is := conn.(syscall.Conn)
-	if !is {
-		return 0
-	}
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return 0
-	}
-	_ = raw.Control(func(fd uintptr) {
-		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-			n = int64(info.Total_retrans)
-		}
-	})
-	return n
-}
-
-// Read reads no more than is left.
-func (m *meter) Read(b []byte) (int, error) {
-	left := m.limit - m.taken.Load()
-	if left <= 0 {
-		return 0, errBudget
-	}
-	n, err := m.Conn.Read(b[:min(int64(len(b)), left)])
-	m.taken.Add(int64(n))
-	return n, err
-}
-
-// Write counts; requests are short.
-func (m *meter) Write(b []byte) (int, error) {
-	n, err := m.Conn.Write(b)
-	m.taken.Add(int64(n))
-	return n, err
-}
-
-var errNoResolver = errors.New("no resolver is set")

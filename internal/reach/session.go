@@ -79,8 +79,9 @@ func (x *probe) protocols() []string {
 	return nil
 }
 
-// timed does a step on a connection within a time.
+// timed does a step on a connection within a time, and the slack of its queue.
 func (x *probe) timed(ctx context.Context, conn net.Conn, limit time.Duration, step func() error) error {
+	limit += slack(conn, limit)
 	defer x.watch(limit)()
 	_ = conn.SetDeadline(time.Now().Add(limit))
 	if ctx.Err() != nil { // its end may have come before the deadline was set anew
