@@ -272,6 +272,13 @@ func TestHangingProcessIsReportedAndReplaced(t *testing.T) {
 	pid, err := socketOwner("rd-home")
 	must(t, err)
 	must(t, unix.Kill(pid, unix.SIGSTOP))
+	before := m.States()[0]
+	m.Refresh(t.Context()) // waits for it in vain
+	clock = clock.Add(believed - time.Second)
+	if s := m.Refresh(t.Context())[0]; s.Health != before.Health || s.Index != before.Index {
+		t.Errorf("a device that does not answer yet is %s at %d, was %s at %d", s.Health, s.Index, before.Health, before.Index)
+	}
+	clock = clock.Add(time.Second)
 	if s := until(t, m, Down, 5*time.Second); s.Reason != errHangs.Error() {
 		t.Errorf("reason is %q", s.Reason)
 	}
