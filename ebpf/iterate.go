@@ -56,6 +56,17 @@ func entries[K comparable, V any](m *ebpf.Map) (map[K]V, error) {
 	return out, nil
 }
 
+// elements reads a whole array in one call.
+func elements[V any](m *ebpf.Map) ([]V, error) {
+	indexes, values := make([]uint32, m.MaxEntries()), make([]V, m.MaxEntries())
+	var cursor ebpf.MapBatchCursor
+	n, err := m.BatchLookup(&cursor, indexes, values, nil)
+	if errors.Is(err, ebpf.ErrKeyNotExist) {
+		err = nil // there are no more
+	}
+	return values[:n], err
+}
+
 // batchSize is more than a hash bucket holds.
 const batchSize = 512
 

@@ -68,12 +68,12 @@ type interner struct {
 // newInterner knows the links in the map; where live is given, only those.
 func (d *DataPlane) newInterner(live map[Target]bool) (*interner, error) {
 	in := &interner{byLink: map[bpfRdTarget]Target{}, taken: map[Target]bool{}, fresh: map[Target]bpfRdTarget{}, next: 1}
-	for id := Target(1); id < MaxTargets; id++ {
-		var v bpfRdTarget
-		if err := d.maps[bpfMapTargets].Lookup(uint32(id), &v); err != nil {
-			return nil, fmt.Errorf("read targets: %w", err)
-		}
-		if v.Dest != 0 && (live == nil || live[id]) {
+	all, err := elements[bpfRdTarget](d.maps[bpfMapTargets])
+	if err != nil {
+		return nil, fmt.Errorf("read targets: %w", err)
+	}
+	for i, v := range all {
+		if id := Target(i); v.Dest != 0 && (live == nil || live[id]) {
 			in.byLink[v], in.taken[id] = id, true
 		}
 	}
