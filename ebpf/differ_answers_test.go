@@ -16,6 +16,15 @@ type refEvent struct {
 	withheld bool
 	ttl      Ticks
 	addrs    []netip.Addr
+	news     bool // an address is new to the client, or was known by another rule
+}
+
+// again says whether a packet's earlier events told the same: it is not told twice.
+func (e refEvent) again(earlier []refEvent) bool {
+	sorted := slices.SortedFunc(slices.Values(e.addrs), netip.Addr.Compare)
+	return e.kind == EventLearned && !e.news && slices.ContainsFunc(earlier, func(o refEvent) bool {
+		return o.kind == e.kind && o.name == e.name && slices.Equal(slices.SortedFunc(slices.Values(o.addrs), netip.Addr.Compare), sorted)
+	})
 }
 
 // refAnswers is what must become of a packet of answers.
@@ -36,7 +45,7 @@ func (d *differ) answers(p differPacket, client netip.Addr, shared bool) refAnsw
 		}
 		out.calls += refCalls(msg)
 		ev, withheld := d.answer(msg, client, shared)
-		if ev.kind != 0 {
+		if ev.kind != 0 && !ev.again(out.events) {
 			out.events = append(out.events, ev)
 		}
 		if withheld {
@@ -76,7 +85,10 @@ func (d *differ) learn(ev *refEvent, rule *refRule, found []refAddr, client neti
 			continue
 		}
 		k := refKnown{rule: rule.name, full: rule.full}
-		d.grants[refGrant{a.addr, d.who(client)}] = k
+		grant := refGrant{a.addr, d.who(client)}
+		was, granted := d.grants[grant]
+		ev.news = ev.news || !granted || was != k
+		d.grants[grant] = k
 		k.shared = d.known[a.addr].shared
 		d.known[a.addr] = k
 		if ev.addrs = append(ev.addrs, a.addr); len(ev.addrs) == 1 || Ticks(a.ttl) < ev.ttl {
