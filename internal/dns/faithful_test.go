@@ -194,6 +194,24 @@ func TestQueriesBeyondTheBoundsAreDroppedAndTheRestAnswered(t *testing.T) {
 	}
 }
 
+// A connection may come out of the listener while the sockets are being closed.
+func TestServerKeepsNoConnectionThatComesAtItsEnd(t *testing.T) {
+	needIsolation(t)
+	r := newResolver(t, nil, nil, "tcp://127.0.0.60")
+	s, err := Listen(t.Context(), ServerOptions{Resolver: r, Decide: decide, Learn: (&testServer{}).learn})
+	must(t, err)
+	client := dialServer(t, "tcp")
+	conn, err := s.tcp[0].AcceptTCP()
+	must(t, err)
+	s.closeSockets()
+	if s.admit(conn) != nil {
+		t.Error("it was admitted")
+	}
+	if _, err := readMessage(client); err == nil {
+		t.Error("the client was answered")
+	}
+}
+
 func TestServerEndsWithClientsConnected(t *testing.T) {
 	needIsolation(t)
 	newPeer(t, "127.0.0.60:53", silent)

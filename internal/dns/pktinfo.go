@@ -24,6 +24,9 @@ type arrival struct {
 // was asked: the device stays named only where an address means nothing
 // without it.
 func readArrival(oob []byte) (arrival, bool) {
+	if len(oob) < unix.SizeofCmsghdr { // which the parser does not expect
+		return arrival{}, false
+	}
 	header, data, _, err := unix.ParseOneSocketControlMessage(oob)
 	switch {
 	case err != nil:

@@ -105,9 +105,10 @@ type Server struct {
 	udp     []*net.UDPConn
 	tcp     []*net.TCPListener
 
-	mu    sync.Mutex // guards conns and each
-	conns map[*tcpConn]struct{}
-	each  map[netip.Addr]int // connections of a client
+	mu     sync.Mutex // guards what follows
+	closed bool
+	conns  map[*tcpConn]struct{}
+	each   map[netip.Addr]int // connections of a client
 }
 
 // Listen opens the sockets; from then on the kernel takes queries. Where the
@@ -188,6 +189,7 @@ func (s *Server) closeSockets() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.closed = true // one that is accepted just now is not kept
 	for c := range s.conns {
 		_ = c.conn.Close()
 	}

@@ -101,6 +101,9 @@ func (s *Server) allowed(c *tcpConn) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return errors.New("the server ends")
+	}
 	if len(s.conns) >= s.o.Conns || s.each[c.client.Addr()] >= s.o.ConnsEach {
 		return errors.New("too many connections")
 	}

@@ -7,9 +7,13 @@ import (
 	"time"
 )
 
-// udpTimes are how long each sending waits for its answer; the last one waits
-// until the context ends.
-var udpTimes = [...]time.Duration{time.Second, 1500 * time.Millisecond, 4 * time.Second}
+// A question is sent up to three times, a second apart. Answers to each sending
+// are taken until the question's time is up: on a line with a long queue all take
+// longer than a second.
+const (
+	udpSendings = 3
+	resendAfter = time.Second
+)
 
 // udpExchanger asks over UDP. Every sending has a socket, and so a source port,
 // of its own, a new id and new letters; what does not repeat all of them is
@@ -26,20 +30,13 @@ type udpExchanger struct {
 var errDoubtful = errors.New("only doubtful answers came over UDP")
 
 func (u *udpExchanger) exchange(ctx context.Context, query []byte) (*answer, error) {
-	var err error
-	for _, wait := range udpTimes {
-		var a *answer
-		a, err = u.once(ctx, query, wait)
-		switch {
-		case err == nil:
-			return a, nil
-		case errors.Is(err, errTruncated), errors.Is(err, errDoubtful):
+	return race(ctx, udpSendings, resendAfter, func(ctx context.Context, _ int) (*answer, error) {
+		a, err := u.once(ctx, query)
+		if errors.Is(err, errTruncated) || errors.Is(err, errDoubtful) {
 			return u.tcp.exchange(ctx, query)
-		case ctx.Err() != nil, !isTimeout(err):
-			return nil, err
 		}
-	}
-	return nil, err
+		return a, err
+	}, func(*answer) {})
 }
 
 func isTimeout(err error) bool {
@@ -47,8 +44,8 @@ func isTimeout(err error) bool {
 	return errors.As(err, &n) && n.Timeout()
 }
 
-// once sends the query and waits for an answer to it.
-func (u *udpExchanger) once(ctx context.Context, query []byte, wait time.Duration) (*answer, error) {
+// once sends the query and waits for an answer to it, until ctx ends.
+func (u *udpExchanger) once(ctx context.Context, query []byte) (*answer, error) {
 	conn, err := u.opener.open(ctx, "udp")
 	if err != nil {
 		return nil, err
@@ -56,7 +53,6 @@ func (u *udpExchanger) once(ctx context.Context, query []byte, wait time.Duratio
 	defer conn.Close()
 	ends := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer ends()
-	_ = conn.SetDeadline(time.Now().Add(wait))
 	if ctx.Err() != nil {
 		return nil, &layerError{LayerTimeout, context.Cause(ctx)}
 	}
@@ -65,11 +61,13 @@ func (u *udpExchanger) once(ctx context.Context, query []byte, wait time.Duratio
 	if _, err := conn.Write(sent); err != nil {
 		return nil, &layerError{LayerConnect, err}
 	}
-	return receive(conn, sent)
+	return receive(ctx, conn, sent)
 }
 
-// receive reads until an answer comes that is for what was sent.
-func receive(conn net.Conn, sent []byte) (*answer, error) {
+// receive reads until an answer comes that is for what was sent. For one that is
+// better than a doubtful one it waits a second from the sending.
+func receive(ctx context.Context, conn net.Conn, sent []byte) (*answer, error) {
+	until := time.Now().Add(resendAfter)
 	doubtful := false
 	buf := make([]byte, 4096)
 	for {
@@ -91,6 +89,10 @@ func receive(conn net.Conn, sent []byte) (*answer, error) {
 			return a, nil
 		case err == nil, sameButCase(buf[:n], sent):
 			doubtful = true
+			_ = conn.SetDeadline(until)
+		}
+		if ctx.Err() != nil { // its end may have come before the deadline was set anew
+			return nil, &layerError{LayerTimeout, context.Cause(ctx)}
 		}
 	}
 }

@@ -100,6 +100,19 @@ func TestForgedUDPAnswersAheadOfTheTrueOneAreIgnored(t *testing.T) {
 	}
 }
 
+// A line with a long queue: each answer takes longer than until the next sending.
+func TestUDPAnswersThatAreLateCount(t *testing.T) {
+	late := resendAfter + resendAfter/2
+	newPeer(t, "127.0.0.61:53", func(q *peer.Msg) *peer.Msg {
+		<-time.After(late)
+		return found1(t, "198.51.100.1")(q)
+	})
+	got, took, err := lookup(t, newResolver(t, nil, nil, "udp://127.0.0.61"), "www.test")
+	if err != nil || got != "198.51.100.1" || took < late {
+		t.Errorf("got %q after %v: %v", got, took, err)
+	}
+}
+
 func TestDoubtfulUDPAnswersAreCheckedOverTCP(t *testing.T) {
 	needIsolation(t)
 	forgeUDP(t, "127.0.0.60:53", func(q *peer.Msg, _ []byte) [][]byte {
