@@ -9,6 +9,7 @@ import (
 
 	"github.com/routerd/routerd/internal/catalogue"
 	"github.com/routerd/routerd/internal/config/uci"
+	"github.com/routerd/routerd/internal/memory"
 	"github.com/routerd/routerd/internal/sorting"
 )
 
@@ -23,6 +24,8 @@ type Env struct {
 	Services func() []catalogue.Service
 	// ReadFile reads a file of list file.
 	ReadFile func(string) ([]byte, error)
+	// Memory is the machine's, in octets; 0 is unknown.
+	Memory uint64
 }
 
 // DefaultEnv is the built-in catalogue and the file system.
@@ -39,6 +42,7 @@ func DefaultEnv() (Env, error) {
 		},
 		Services: c.Services,
 		ReadFile: os.ReadFile,
+		Memory:   memory.Total(),
 	}, nil
 }
 
@@ -114,7 +118,7 @@ type reader struct {
 // config reads main and tunnels before destinations and lists, which refer to
 // them.
 func (r *reader) config(sections []*uci.Section) *Config {
-	c := &Config{Main: defaultMain()}
+	c := &Config{Main: defaultMain(r.env.Memory)}
 	known := r.known(sections)
 	if s := known[typeMain]; len(s) > 0 {
 		c.Main = r.main(s[0])

@@ -159,6 +159,19 @@ func TestParseReadsEveryOption(t *testing.T) {
 	}
 }
 
+func TestAddressesAreFewerWhereMemoryIs(t *testing.T) {
+	for memory, want := range map[uint64]int{0: 16384, 59 << 20: 8192, 123 << 20: 8192, 245 << 20: 16384, 8 << 30: 16384} {
+		for text, want := range map[string]int{"": want, "config routerd 'main'\n": want, "config routerd 'main'\n\toption max_addresses '777'\n": 777} {
+			env := testEnv(t, nil)
+			env.Memory = memory
+			c, _, err := Parse("routerd", []byte(text), env)
+			if err != nil || c.Main.MaxAddresses != want {
+				t.Errorf("%d MiB, %q: got %d, %v, want %d", memory>>20, text, c.Main.MaxAddresses, err, want)
+			}
+		}
+	}
+}
+
 func TestParseFillsInDefaults(t *testing.T) {
 	want := Main{
 		Enabled: true, LAN: []string{"lan"}, OwnTraffic: true, DNS: DNSSecure,
@@ -239,7 +252,7 @@ func TestFirstSettingsAreValid(t *testing.T) {
 			Fallback: FallbackBlock, CheckInterval: time.Minute, CheckDirect: true,
 		}
 	}
-	want := &Config{Main: defaultMain(), Destinations: []Destination{
+	want := &Config{Main: defaultMain(0), Destinations: []Destination{
 		destination("exchanges", "Exchanges", PolicyTunnel, catalogue.CategoryExchange),
 		destination("pools", "Mining pools", PolicyAuto, catalogue.CategoryPool),
 		destination("services", "Analytics, wallets, management", PolicyAuto,

@@ -14,28 +14,38 @@ import (
 	"github.com/routerd/routerd/internal/upstream"
 )
 
-// Bounds of option max_addresses. The largest costs the kernel some 100 MB.
+// Bounds of option max_addresses. The largest costs the kernel some 200 MB.
 const (
-	defaultAddresses = 16384
-	minAddresses     = 16
-	maxAddresses     = 1 << 20
+	minAddresses = 16
+	maxAddresses = 1 << 20
 )
+
+// defaultAddresses is option max_addresses where it is not set: with little
+// memory half as many, so that all maps of the kernel stay below 4 MiB.
+func defaultAddresses(memory uint64) int {
+	const little = 200 << 20
+	if memory > 0 && memory < little {
+		return 8192
+	}
+	return 16384
+}
 
 // defaultResolver is used when there is no list resolver.
 const defaultResolver = "https://1.1.1.1/dns-query"
 
-// defaultMain is section main without any option.
-func defaultMain() Main {
+// defaultMain is section main without any option, on a machine of so many octets
+// of memory; 0 is unknown.
+func defaultMain(memory uint64) Main {
 	return Main{
 		Enabled: true, LAN: []string{"lan"}, OwnTraffic: true, DNS: DNSSecure,
 		Resolvers: []string{defaultResolver}, LocalDNS: true, IPv6: true,
-		MarkMask: owned.DefaultMask, MaxAddresses: defaultAddresses, LogLevel: slog.LevelInfo,
+		MarkMask: owned.DefaultMask, MaxAddresses: defaultAddresses(memory), LogLevel: slog.LevelInfo,
 	}
 }
 
 // main reads section main.
 func (r *reader) main(s *uci.Section) Main {
-	m := defaultMain()
+	m := defaultMain(r.env.Memory)
 	m.LAN, m.Resolvers = nil, nil
 	got := r.decode(s, []field{
 		boolField("enabled", &m.Enabled),
@@ -53,10 +63,10 @@ func (r *reader) main(s *uci.Section) Main {
 		checkedField("metrics_listen", &m.MetricsListen, checkHostPort("127.0.0.1:9640 or [::1]:9640")),
 	})
 	if len(m.LAN) == 0 {
-		m.LAN = defaultMain().LAN
+		m.LAN = defaultMain(0).LAN
 	}
 	if len(m.Resolvers) == 0 {
-		m.Resolvers = defaultMain().Resolvers
+		m.Resolvers = defaultMain(0).Resolvers
 	}
 	mainNotes(&m, got)
 	if v, ok := got["wan"]; ok && slices.Contains(m.LAN, m.WAN) {

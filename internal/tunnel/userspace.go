@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"golang.zx2c4.com/wireguard/device"
 	"golang.zx2c4.com/wireguard/ipc"
 
+	"github.com/routerd/routerd/internal/memory"
 	"github.com/routerd/routerd/internal/owned"
 )
 
@@ -107,17 +109,13 @@ type sizing struct {
 // sizeFor derives the sizing from the machine's memory in bytes; 0 means ask.
 // A packet holds 64 KiB, of which the kernel maps what was written to: 4 KiB
 // fresh, all of it once reused.
-func sizeFor(memory int64) sizing {
-	if memory == 0 {
-		memory = 256 << 20
-		var info unix.Sysinfo_t
-		if unix.Sysinfo(&info) == nil {
-			memory = int64(uint64(info.Totalram) * uint64(info.Unit))
-		}
+func sizeFor(size int64) sizing {
+	if size == 0 {
+		size = int64(cmp.Or(memory.Total(), 256<<20))
 	}
 	return sizing{
-		limit:  min(max(memory/8, 16<<20), 128<<20),
-		window: int(min(max(memory>>21, 32), 256)),
+		limit:  min(max(size/8, 16<<20), 128<<20),
+		window: int(min(max(size>>21, 32), 256)),
 	}
 }
 
