@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,6 +29,10 @@ const (
 	// was known stays known for hours, and a day is long for a cloud's addresses.
 	keepLeast = 5 * time.Minute
 	keepMost  = 6 * time.Hour
+	// keepSteady is how often keepLeast doubles, once for each lookup that brought
+	// no address that was not known: most names never change theirs, and hundreds of
+	// lookups every five minutes are what a small processor does while it is idle.
+	keepSteady = 4
 	// failLeast and failMost bound the time after a failed lookup.
 	failLeast = 5 * time.Second
 	failMost  = 10 * time.Minute
@@ -50,7 +56,29 @@ type held struct {
 	rank     int // of importance; 0 is the most
 	due      time.Time
 	failures int
+	steady   int          // lookups in a row that brought nothing new
+	addrs    []netip.Addr // that lookups brought, the newest last
 	busy     bool
+}
+
+// heldAddresses bounds held.addrs.
+const heldAddresses = 16
+
+// lookedUp is what came of a lookup.
+type lookedUp struct {
+	addrs []netip.Addr
+	ttl   time.Duration // of them
+}
+
+// note keeps the addresses of a lookup and says whether there was a new one.
+func (s *held) note(addrs []netip.Addr) (news bool) {
+	for _, a := range addrs {
+		if !slices.Contains(s.addrs, a) {
+			news = true
+			s.addrs = append(s.addrs[max(0, len(s.addrs)+1-heldAddresses):], a)
+		}
+	}
+	return news
 }
 
 // heldHeap is a heap for container/heap.
@@ -142,8 +170,8 @@ func (k *keeper) next(now time.Time) (name string, wait time.Duration) {
 	return "", time.Hour
 }
 
-// done notes what came of a lookup: how long the addresses hold, or an error.
-func (k *keeper) done(now time.Time, name string, ttl time.Duration, err error) {
+// done notes what came of a lookup.
+func (k *keeper) done(now time.Time, name string, got lookedUp, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	s := k.state[name]
@@ -155,7 +183,11 @@ func (k *keeper) done(now time.Time, name string, ttl time.Duration, err error) 
 		s.due = now.Add(min(failLeast<<min(s.failures, 10), failMost))
 		s.failures++
 	} else {
-		hold := min(max(ttl, keepLeast), keepMost)
+		s.steady = min(s.steady+1, keepSteady)
+		if s.note(got.addrs) {
+			s.steady = 0
+		}
+		hold := min(max(got.ttl, keepLeast<<s.steady), keepMost)
 		// Somewhat before the time, and not all at the same time.
 		s.failures, s.due = 0, now.Add(hold*9/10-time.Duration(rand.Int64N(int64(hold/10))))
 	}
@@ -210,8 +242,8 @@ func (d *daemon) keepNames(ctx context.Context) {
 		}
 		workers.Go(func() { // ends with its lookup, which ctx bounds
 			defer func() { <-slots }()
-			ttl, err := d.keepName(ctx, name)
-			d.keeper.done(time.Now(), name, ttl, err)
+			got, err := d.keepName(ctx, name)
+			d.keeper.done(time.Now(), name, got, err)
 		})
 	}
 }
@@ -219,17 +251,16 @@ func (d *daemon) keepNames(ctx context.Context) {
 var errNoResolver = errors.New("the resolver does not run")
 
 // keepName looks a name up and makes its addresses known.
-func (d *daemon) keepName(ctx context.Context, name string) (time.Duration, error) {
+func (d *daemon) keepName(ctx context.Context, name string) (got lookedUp, err error) {
 	v := d.seen()
 	if v.resolver == nil || v.settings == nil || !v.settings.secure() {
-		return 0, errNoResolver
+		return got, errNoResolver
 	}
 	chain, _, ok := v.settings.plan.Rules.Name(name)
 	if !ok {
-		return keepMost, nil // of settings before these
+		return lookedUp{ttl: keepMost}, nil // of settings before these
 	}
 	decision := v.keeping(&v.settings.plan.Destinations[chain[0].Destination])
-	var ttl uint32
 	var errs []error
 	for _, t := range []dns.Type{dnsmessage.TypeA, dnsmessage.TypeAAAA} {
 		if t == dnsmessage.TypeAAAA && !v.settings.cfg.Main.IPv6 {
@@ -237,12 +268,13 @@ func (d *daemon) keepName(ctx context.Context, name string) (time.Duration, erro
 		}
 		a, err := v.lookup(ctx, decision, name, t)
 		if err == nil && len(a.Addrs) > 0 {
-			ttl = max(ttl, a.TTL)
+			got.ttl = max(got.ttl, time.Duration(a.TTL)*time.Second)
+			got.addrs = append(got.addrs, a.Addrs...)
 			err = d.learnVerified(name, 0, a.Addrs, a.TTL)
 		}
 		errs = append(errs, err)
 	}
-	return time.Duration(ttl) * time.Second, errors.Join(errs...)
+	return got, errors.Join(errs...)
 }
 
 // keeping is by which path a destination's names are looked up unasked. What is

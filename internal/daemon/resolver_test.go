@@ -247,28 +247,71 @@ func TestKeeperLooksNamesUpAgain(t *testing.T) {
 	take("a")
 	take("b")
 	take("")
-	k.done(now, "a", time.Minute, nil)
-	k.done(now, "b", 0, errors.New("no answer"))
+	k.done(now, "a", lookedUp{[]netip.Addr{numbered(1)}, time.Minute}, nil)
+	k.done(now, "b", lookedUp{}, errors.New("no answer"))
 	if left, all := k.pending(); left != 1 || all != 2 {
 		t.Errorf("%d of %d are pending", left, all)
 	}
 	take("")
 	now = now.Add(failLeast)
 	take("b")
-	k.done(now, "b", 0, errors.New("no answer"))
+	k.done(now, "b", lookedUp{}, errors.New("no answer"))
 	now = now.Add(failLeast)
 	take("") // it waits twice as long
 	k.retry()
 	take("b")
-	k.done(now, "b", 48*time.Hour, nil)
+	k.done(now, "b", lookedUp{ttl: 48 * time.Hour}, nil)
 	now = now.Add(keepLeast)
 	take("a")
 	k.set([]string{"b", "c"})
-	k.done(now, "a", 0, nil) // it is gone
+	k.done(now, "a", lookedUp{}, nil) // it is gone
 	take("c")
 	take("")
 	now = now.Add(keepMost)
 	take("b")
+}
+
+func TestKeeperAsksLessOftenForNamesThatDoNotChange(t *testing.T) {
+	now := time.Unix(1000, 0)
+	k := newKeeper()
+	k.set([]string{"a"})
+	for i, c := range []struct {
+		addrs       []int
+		ttl         time.Duration
+		least, most time.Duration // until the next lookup
+	}{
+		{[]int{1, 2}, time.Minute, 4 * time.Minute, 5 * time.Minute},
+		{[]int{2, 1}, time.Minute, 8 * time.Minute, 10 * time.Minute},
+		{[]int{1}, time.Minute, 16 * time.Minute, 20 * time.Minute},
+		{[]int{2}, time.Minute, 32 * time.Minute, 40 * time.Minute},
+		{[]int{2}, time.Minute, 64 * time.Minute, 80 * time.Minute},
+		{[]int{2}, time.Minute, 64 * time.Minute, 80 * time.Minute},
+		{[]int{2}, 3 * time.Hour, 144 * time.Minute, 180 * time.Minute},
+		{[]int{2, 3}, time.Minute, 4 * time.Minute, 5 * time.Minute},
+		{nil, 0, 8 * time.Minute, 10 * time.Minute},
+	} {
+		if name, _ := k.next(now); name != "a" {
+			t.Fatalf("%d: next is %q", i, name)
+		}
+		got := lookedUp{ttl: c.ttl}
+		for _, n := range c.addrs {
+			got.addrs = append(got.addrs, numbered(n))
+		}
+		k.done(now, "a", got, nil)
+		if wait := k.state["a"].due.Sub(now); wait < c.least || wait > c.most {
+			t.Errorf("%d: the next lookup is in %s, want %s to %s", i, wait, c.least, c.most)
+		}
+		now = k.state["a"].due
+	}
+}
+
+func TestHeldAddressesAreBounded(t *testing.T) {
+	s := &held{}
+	for i := range 3 * heldAddresses {
+		if !s.note([]netip.Addr{numbered(i)}) || s.note([]netip.Addr{numbered(i)}) || len(s.addrs) > heldAddresses {
+			t.Fatalf("address %d, of %d that are kept", i, len(s.addrs))
+		}
+	}
 }
 
 func TestKeeperIsBoundedWhenLookupsFail(t *testing.T) {
@@ -283,7 +326,7 @@ func TestKeeperIsBoundedWhenLookupsFail(t *testing.T) {
 			continue
 		}
 		lookups++
-		k.done(now, name, 0, errors.New("no answer"))
+		k.done(now, name, lookedUp{}, errors.New("no answer"))
 	}
 	if most := int(24*time.Hour/failMost) + 10; lookups > most {
 		t.Errorf("%d lookups of a name a day, at most %d are expected", lookups, most)
