@@ -267,6 +267,20 @@ func TestFragmentsFollowTheFirst(t *testing.T) {
 	}
 }
 
+// RFC 8200 section 4.5: the fragments of a packet need not name one protocol.
+func TestFragmentsFollowTheFirstWhateverIsBehindTheirHeader(t *testing.T) {
+	const server = "2001:db8:5::2"
+	w := servedWorld(t)
+	w.goes(t, "datagram", to(server, protocol(udp)), tunnelB)
+	w.slot(t, "open", Slot{Path: tunnelC})
+	options := func(offset uint16, more bool) func(*frame) {
+		return chained(ext{kind: extFrag, offset: offset, more: more}, ext{kind: extDest})
+	}
+	w.goes(t, "first fragment", to(server, protocol(udp), options(0, true), carrying(800)), tunnelB)
+	w.goes(t, "last fragment", to(server, protocol(udp), chained(ext{kind: extFrag, offset: 816}), carrying(8)), tunnelB)
+	w.goes(t, "last fragment that names the options", to(server, protocol(udp), options(824, false), carrying(8)), tunnelB)
+}
+
 func TestFlowFigures(t *testing.T) {
 	w := servedWorld(t)
 	before := Now()

@@ -140,6 +140,11 @@ static __always_inline int take_path(struct __sk_buff *skb, int eth, const struc
 	return TC_ACT_UNSPEC;
 }
 
+#define FRAG_V6 256 /* in the place of a protocol, which has 8 bits */
+
+/* What the fragments of a packet share. Those of IPv6 need not name one protocol:
+ * the first is read past the headers behind its fragment header (RFC 8200 section
+ * 4.5). */
 static __always_inline void frag_key(struct scratch *s)
 {
 	struct rd_frag_key *k = &s->frag_key;
@@ -147,7 +152,7 @@ static __always_inline void frag_key(struct scratch *s)
 	addr_copy(&k->src, &s->p.src);
 	addr_copy(&k->dst, &s->p.dst);
 	k->id = s->p.id;
-	k->proto = s->p.proto;
+	k->proto = s->p.v6 ? FRAG_V6 : s->p.proto;
 }
 
 /* Fragments behind the first have no ports: they follow it, or the slot. */
