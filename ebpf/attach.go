@@ -244,10 +244,12 @@ func (t *tcx) prune(keep []attachment) error {
 }
 
 // unlink detaches a pinned link at once: without its pin the kernel would do so
-// in its own time.
+// in its own time. Of a pin that is no link there is nothing to detach.
 func unlink(path string) error {
 	if l, err := pinned(path); err == nil {
-		err = l.detach()
+		if _, ok := l.info(); ok {
+			err = l.detach()
+		}
 		l.close()
 		if err != nil {
 			return err

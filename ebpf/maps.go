@@ -65,7 +65,8 @@ type DataPlane struct {
 // tail calls belongs to one load of the programs, the scratch area to none.
 func adoptable(name string) bool { return name != bpfMapScratch && name != bpfMapStages }
 
-// Open adopts the maps pinned in o.Dir, or makes them. Entries of a map whose
+// Open adopts the maps pinned in o.Dir, or makes them. Where a pin is gone, or is
+// not the map that programs in the kernel use, it adopts that one. Entries of a map whose
 // size has changed are taken over into a new one; a map of another layout is
 // made anew, empty. Nothing is attached yet, and what is attached goes on with
 // the maps that it has until Attach.
@@ -87,6 +88,7 @@ func Open(o Options) (_ *DataPlane, err error) {
 		}
 	}()
 	d.size()
+	d.mendPins()
 	sound := d.abiAgrees()
 	for name, ms := range spec.maps {
 		m, err := d.openMap(name, ms, sound)

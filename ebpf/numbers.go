@@ -77,9 +77,9 @@ func (d *DataPlane) number(kind numberKind, names []string, first, limit uint32)
 	if err != nil {
 		return nil, fmt.Errorf("read numbers: %w", err)
 	}
-	taken := make(map[uint32]bool, len(known))
-	for _, v := range known {
-		taken[v] = true
+	taken, err := d.taken(kind, known, int(limit-first)-len(names))
+	if err != nil {
+		return nil, err
 	}
 	out := make(map[string]uint32, len(names))
 	next := first
@@ -102,4 +102,28 @@ func (d *DataPlane) number(kind numberKind, names []string, first, limit uint32)
 		out[name] = v &^ (1 << 31)
 	}
 	return out, nil
+}
+
+// taken are the numbers in use. Where no destination has one although chains lead
+// to some, their numbers were lost: those of the chains are left out, as far as
+// room goes, because learned addresses still mean the destinations of then.
+func (d *DataPlane) taken(kind numberKind, known map[[16]byte]uint32, room int) (map[uint32]bool, error) {
+	taken, lost := map[uint32]bool{}, kind == numberDestination
+	for _, v := range known {
+		taken[v] = true
+		lost = lost && v >= 1<<31 // a path's
+	}
+	if !lost {
+		return taken, nil
+	}
+	chains, err := elements[bpfRdTarget](d.maps[bpfMapTargets])
+	if err != nil {
+		return nil, fmt.Errorf("read targets: %w", err)
+	}
+	for _, v := range chains {
+		if v.Dest != 0 && len(taken) < room {
+			taken[uint32(v.Dest)] = true
+		}
+	}
+	return taken, nil
 }

@@ -173,17 +173,30 @@ func (l tcxLink) pin(path string) error {
 	return nil
 }
 
+// info is what the kernel tells of a link of kind tcx.
+func (l tcxLink) info() (out linkInfo, ok bool) {
+	raw, err := objectInfo(l.fd, linkInfo{})
+	return raw, err == nil && raw.kind == unix.BPF_LINK_TYPE_TCX
+}
+
 // onDevice says whether l is a link of kind tcx to a device.
 func (l tcxLink) onDevice(ifindex int) bool {
-	raw := make([]byte, unsafe.Sizeof(linkInfo{}))
+	info, ok := l.info()
+	return ok && int(info.ifindex) == ifindex
+}
+
+// objectInfo has the kernel write what it tells of an object over ask, which may
+// name memory for more. T holds no Go pointers.
+func objectInfo[T any](fd int, ask T) (T, error) {
 	var pins runtime.Pinner
 	defer pins.Unpin()
+	info := &ask
+	pins.Pin(info)
 	_, err := bpf(unix.BPF_OBJ_GET_INFO_BY_FD, &struct {
 		fd, length uint32
 		info       uint64
-	}{uint32(l.fd), uint32(len(raw)), pointerTo(&pins, raw)})
-	info := *(*linkInfo)(unsafe.Pointer(&raw[0]))
-	return err == nil && info.kind == unix.BPF_LINK_TYPE_TCX && int(info.ifindex) == ifindex
+	}{uint32(fd), uint32(unsafe.Sizeof(ask)), uint64(uintptr(unsafe.Pointer(info)))})
+	return *info, err
 }
 
 // update swaps the program in place.
