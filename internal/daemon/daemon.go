@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"sync"
@@ -48,12 +49,18 @@ const (
 // Settings that are refused do not: it goes on with a copy of the last ones that
 // were not, or waits for better ones.
 func Run(ctx context.Context, o Options) error {
-	// Holding the socket makes this the only daemon on its state.
+	// Holding the socket makes this the only daemon that is asked, the lock the
+	// only one on its state, whatever its socket.
 	ln, err := control.Listen(o.Socket)
 	if err != nil {
 		return err
 	}
 	defer ln.Close()
+	lock, err := lockState(o.StateDir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	d, err := newDaemon(o)
 	if err != nil {
 		return err
@@ -130,6 +137,7 @@ type daemon struct {
 	planeMu sync.RWMutex
 	dp      *ebpf.DataPlane
 	reader  *reader
+	claim   io.Closer    // of dp's pins
 	opened  planeOptions // of dp
 
 	mu   sync.RWMutex
@@ -176,12 +184,15 @@ func (d *daemon) start(ctx context.Context) error {
 		d.inFile = s
 		return d.begin(ctx, s)
 	}
-	s, _, goodErr := d.loadFirst(goodPath(d.o.StateDir))
+	s, goodErr := d.loadGood()
 	if errors.Is(err, fs.ErrNotExist) && goodErr != nil {
 		return err // nothing to wait for: the wrong file was named
 	}
 	d.refuse(problems, err)
 	if goodErr != nil {
+		if !errors.Is(goodErr, fs.ErrNotExist) {
+			d.log.Warn("the copy of the last good settings cannot be used", "error", goodErr)
+		}
 		d.log.Error("nothing is changed until the settings are mended: `routerd validate`, then `routerd reload`")
 		return nil
 	}

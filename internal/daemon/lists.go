@@ -69,7 +69,25 @@ func (d *daemon) listDial(path string) lists.DialFunc {
 // loadFirst loads settings that nothing was in force before: the lists' kept
 // copies are looked for as they name them.
 func (d *daemon) loadFirst(path string) (*settings, []config.Problem, error) {
-	s, problems, err := loadSettings(path, d.lists)
+	text, err := readSettings(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	return d.parseFirst(path, text)
+}
+
+// loadGood is loadFirst for the copy of the last good settings.
+func (d *daemon) loadGood() (*settings, error) {
+	text, err := readGood(d.o.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	s, _, err := d.parseFirst(goodPath(d.o.StateDir), text)
+	return s, err
+}
+
+func (d *daemon) parseFirst(path string, text []byte) (*settings, []config.Problem, error) {
+	s, problems, err := parseSettings(path, text, d.lists)
 	if err != nil || len(s.cfg.Lists) == 0 {
 		return s, problems, err
 	}

@@ -38,17 +38,21 @@ func (d *daemon) openDataPlane(s *settings) error {
 	defer d.planeMu.Unlock()
 	d.releasePlane()
 	d.compilePrograms()
-	dp, err := ebpf.Open(ebpf.Options{Dir: d.o.BPFDir, Mask: want.mask, MaxAddresses: want.maxAddresses, Log: d.log})
+	claim, err := ebpf.Claim(d.o.BPFDir)
 	if err != nil {
 		return fmt.Errorf("open data plane: %w", err)
 	}
+	dp, err := ebpf.Open(ebpf.Options{Dir: d.o.BPFDir, Mask: want.mask, MaxAddresses: want.maxAddresses, Log: d.log})
+	if err != nil {
+		return errors.Join(fmt.Errorf("open data plane: %w", err), claim.Close())
+	}
 	events, err := dp.Events()
 	if err != nil {
-		return errors.Join(err, dp.Close())
+		return errors.Join(err, dp.Close(), claim.Close())
 	}
 	r := &reader{events: events, stop: make(chan struct{}), done: make(chan struct{})}
 	go d.read(r) // ends with releasePlane
-	d.dp, d.reader, d.opened = dp, r, want
+	d.dp, d.reader, d.opened, d.claim = dp, r, want, claim
 	d.set(func(v *view) { v.full = false }) // of another size: the next answer without room tells
 	return nil
 }
@@ -78,8 +82,8 @@ func (d *daemon) releasePlane() {
 	close(d.reader.stop)
 	d.warn("close ring of events", d.reader.events.Close())
 	<-d.reader.done
-	d.warn("close data plane", d.dp.Close())
-	d.dp, d.reader = nil, nil
+	d.warn("close data plane", errors.Join(d.dp.Close(), d.claim.Close()))
+	d.dp, d.reader, d.claim = nil, nil, nil
 }
 
 // plane is the open data plane for a handler, nil while there is none. It stays

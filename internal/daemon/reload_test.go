@@ -11,6 +11,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/routerd/routerd/ebpf"
+	"github.com/routerd/routerd/internal/control"
 )
 
 const pools = `
@@ -94,6 +97,18 @@ func TestStartOverRefusedSettingsGoesOnWithTheLastGoodOnes(t *testing.T) {
 	r.start()
 	r.wait("the last good settings are in force", func() bool { return r.path("exchanges") == "other" })
 	expect(t, r.problem("mark_mask"), "nobody is told: %q", r.status().Problems)
+	// A copy that is cut off would be settings with fewer destinations.
+	r.halt()
+	kept, err := os.ReadFile(goodPath(r.o.StateDir))
+	need(t, err)
+	need(t, os.WriteFile(goodPath(r.o.StateDir), kept[:len(kept)/2], 0o600))
+	rules := r.rules()
+	r.start()
+	expect(t, !r.status().Running && r.rules() == rules, "a copy that is cut off is used: %+v", r.status())
+	r.halt()
+	need(t, os.WriteFile(goodPath(r.o.StateDir), kept, 0o600))
+	r.start()
+	r.wait("the last good settings are in force again", func() bool { return r.path("exchanges") == "other" })
 	// Switched off is a setting as good as others.
 	r.set("\toption enabled '0'", exchanges)
 	need(t, r.reload())
@@ -324,6 +339,27 @@ func TestRunEndsWhileItIsBusy(t *testing.T) {
 		timer.Stop()
 		stop()
 	}
+}
+
+// The socket is not all that two daemons could share.
+func TestASecondDaemonOnOneStateIsRefusedWhateverItsSocket(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	r := newRouter(t)
+	r.set("", exchanges)
+	r.start()
+	second := r.o
+	second.Socket = filepath.Join(t.TempDir(), "other.sock")
+	err := Run(context.Background(), second)
+	expect(t, errors.Is(err, control.ErrRunning) && strings.Contains(err.Error(), "--state-dir"), "on one state directory: %v", err)
+	second.StateDir = filepath.Join(t.TempDir(), "state")
+	err = Run(context.Background(), second)
+	expect(t, errors.Is(err, ebpf.ErrClaimed) && strings.Contains(err.Error(), r.o.BPFDir), "on one directory of pins: %v", err)
+	expect(t, r.path("exchanges") == "other", "the first daemon: %+v", r.status())
+	r.halt()
+	r.start()
+	expect(t, r.path("exchanges") == "other", "the next one: %+v", r.status())
 }
 
 func TestRunEndsWhenItsSocketFails(t *testing.T) {

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
 	"os"
@@ -171,7 +172,7 @@ func TestGoodSettingsAreKeptForRootOnly(t *testing.T) {
 		if err := saveGood(dir, []byte(text)); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := os.ReadFile(goodPath(dir)); err != nil || string(got) != text {
+		if got, err := readGood(dir); err != nil || string(got) != text {
 			t.Errorf("kept %q, %v, want %q", got, err, text)
 		}
 	}
@@ -181,6 +182,40 @@ func TestGoodSettingsAreKeptForRootOnly(t *testing.T) {
 	if err := saveGood("/proc/nowhere", nil); err == nil || !strings.Contains(err.Error(), "state directory") {
 		t.Errorf("a directory that cannot be made: %v", err)
 	}
+}
+
+// What a crash left half written has a mode of its own.
+func TestGoodSettingsAreKeptForRootOnlyAfterACrash(t *testing.T) {
+	dir := t.TempDir()
+	need(t, os.WriteFile(goodPath(dir)+".new", []byte("half"), 0o644))
+	need(t, saveGood(dir, []byte("three")))
+	info, err := os.Stat(goodPath(dir))
+	need(t, err)
+	expect(t, info.Mode() == 0o600, "mode %v", info.Mode())
+}
+
+// A copy that is cut off anywhere, also where its sections end, is no settings.
+func TestADamagedCopyOfGoodSettingsIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	text := "config routerd 'main'\n\nconfig destination 'a'\n\tlist domain 'a.example'\n\nconfig destination 'b'\n\tlist domain 'b.example'\n"
+	need(t, saveGood(dir, []byte(text)))
+	whole, err := os.ReadFile(goodPath(dir))
+	need(t, err)
+	try := func(what string, kept []byte) {
+		t.Helper()
+		need(t, os.WriteFile(goodPath(dir), kept, 0o600))
+		if got, err := readGood(dir); !errors.Is(err, errNotGood) {
+			t.Errorf("%s: %q, %v", what, got, err)
+		}
+	}
+	for n := range whole {
+		try("cut off", whole[:n])
+	}
+	try("without its head", []byte(text))
+	try("noise", []byte("\x00\xff\n\n"))
+	try("with more behind it", append(slices.Clone(whole), "\tlist domain 'c.example'\n"...))
+	changed := bytes.Replace(whole, []byte("b.example"), []byte("x.example"), 1)
+	try("with another name", changed)
 }
 
 func TestRemovingStateLeavesWhatIsNotOurs(t *testing.T) {

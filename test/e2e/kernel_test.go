@@ -33,7 +33,7 @@ for d in $(ls /sys/class/net); do
 	part tc filter show dev $d egress
 done
 part find /sys/fs/bpf -mindepth 1
-part find /run /etc/config /etc/routerd -mindepth 1 -not -path '/run/lab/*.log' -not -name routerd.sock.lock -not -path /run/wireguard
+part find /run /etc/config /etc/routerd -mindepth 1 -not -path '/run/lab/*.log' -not -name routerd.sock.lock -not -name routerd.lock -not -path /run/wireguard
 part grep -rs . /proc/sys/net
 part ss -Hxl
 part ss -Htuln
