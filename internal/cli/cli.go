@@ -33,6 +33,10 @@ const (
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if err := keepMemory(); err != nil {
+		fmt.Fprintln(stderr, "routerd:", err)
+		return exitFailed
+	}
 	return newApp(stdin, stdout, stderr).main(ctx, args)
 }
 
