@@ -201,6 +201,48 @@ func TestTunnelsTouchNoNames(t *testing.T) {
 	}
 }
 
+// Whoever answers a lookup of a listed name says what its addresses are. Those that
+// are private, the router's own, its networks' or a tunnel's peer's are not taken;
+// nor is anything that an unlisted name's answer says.
+func TestAnswersSteerNeitherPrivateNorOwnNorUnlistedAddresses(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	r := newRouter(t)
+	r.set("", exchanges+`
+config tunnel 'peer'
+	option standby '1'
+	option priority '20'
+	option private_key 'yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk='
+	option public_key 'xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg='
+	option endpoint '20.9.9.9:51820'
+	list address '10.9.0.2/32'
+`)
+	d := r.inside()
+	from := r.resolver("127.0.0.1", "127.0.0.1")
+	from.answer("unlisted.example", numbered(3))
+	var bad []netip.Addr
+	for _, a := range []string{
+		"10.0.0.1", "172.16.1.1", "192.168.1.1", "192.168.1.77", "127.0.0.1", "169.254.1.1", "100.64.0.1", "224.0.0.251", "255.255.255.255",
+		"0.0.0.0", "9.9.1.2", "9.9.1.77", "20.9.9.9",
+	} {
+		bad = append(bad, netip.MustParseAddr(a))
+	}
+	from.answer("example.org", append(bad, numbered(1))...)
+	var known snapshot
+	r.wait("the sound address is known", func() bool {
+		var err error
+		known, err = d.snapshot()
+		return err == nil && len(known.addresses) > 0
+	})
+	expect(t, len(known.addresses) == 1 && known.addresses[0].Addr == numbered(1), "known: %+v", known.addresses)
+	expect(t, len(known.grants) == 1 && known.grants[0].Addr == numbered(1), "granted: %+v", known.grants)
+	need(t, d.learnVerified("example.org", 0, append(bad, numbered(2)), 60))
+	known, err := d.snapshot()
+	need(t, err)
+	expect(t, len(known.addresses) == 2, "known by the resolver: %+v", known.addresses)
+}
+
 func TestWhatBecomesExemptIsForgotten(t *testing.T) {
 	if !isolated(t) {
 		return

@@ -92,6 +92,45 @@ func TestADamagedCopyIsNotUsed(t *testing.T) {
 	}
 }
 
+// What is known of a list beside its rules may be lost: the rules are used all the
+// same, and what is left of an earlier write is written over.
+func TestDamagedStateOfAListIsAsIfThereWereNone(t *testing.T) {
+	for name, damage := range map[string]func(string) string{
+		"cut short":  func(s string) string { return s[:len(s)/2] },
+		"empty":      func(string) string { return "" },
+		"noise":      func(string) string { return "\x00\xff{" },
+		"another's":  func(string) string { return `{"sum":"0","error":"never","rules":7}` },
+		"wrong type": func(s string) string { return strings.Replace(s, `"rules":1`, `"rules":"1"`, 1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.serve("/l/a", "a.example\n")
+			w.start(list("a", "/l/a"))
+			w.mustUpdate("a")
+			path := w.m.statePath("a", stateSuffix)
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for at, content := range map[string]string{path: damage(string(text)), path + ".new": "half", w.m.flashPath("a") + ".new": "half"} {
+				if err := os.WriteFile(at, []byte(content), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.start(list("a", "/l/a"))
+			w.wantRules("a", "a.example")
+			if s := w.status("a"); s.Error != "" || s.Rules != 1 {
+				t.Errorf("status %+v", s)
+			}
+			w.pass(48 * time.Hour)
+			w.mustUpdate("a")
+			if kept, ok := readState(path); !ok || kept.Rules != 1 || kept.Sum == "" {
+				t.Errorf("the next state is %+v, %t", kept, ok)
+			}
+		})
+	}
+}
+
 func TestWhereFlashCannotBeWrittenTheCopyIsInMemory(t *testing.T) {
 	w := newWorld(t)
 	w.serve("/l/a", "a.example\n")
