@@ -281,6 +281,31 @@ func TestFragmentsFollowTheFirstWhateverIsBehindTheirHeader(t *testing.T) {
 	w.goes(t, "last fragment that names the options", to(server, protocol(udp), options(824, false), carrying(8)), tunnelB)
 }
 
+// A client that opens connections without end, or sends first fragments without end,
+// takes no more room than there is, and no other client's packets the way.
+func TestAFloodOfConnectionsIsSteeredAndTakesNoMoreRoom(t *testing.T) {
+	const room = 256
+	w := openWorld(t, func(o *Options) { o.MaxFlows = room })
+	for _, mac := range [][6]byte{aliceMAC, bobMAC} {
+		w.learned(t, "closed.example", mac, addrs("198.51.100.1")...)
+		w.learned(t, "blocked.example", mac, addrs("198.51.100.4")...)
+	}
+	bobs := from(bob.String(), bobMAC)
+	for i := range uint16(8 * room) {
+		w.goes(t, "the flood", to("198.51.100.1", port(1024+i)), tunnelA)
+		w.goes(t, "fragments", to("198.51.100.1", port(1024+i), protocol(udp), fragment(0, true), carrying(80), func(f *frame) { f.id = uint32(i) }), tunnelA)
+		if i%room == 0 {
+			w.goes(t, "another client's SYN", to("198.51.100.1", bobs), tunnelA)
+			w.goes(t, "its data", to("198.51.100.1", bobs, flags(ack), carrying(10)), tunnelA)
+			w.goes(t, "what is blocked", to("198.51.100.4", bobs), reset)
+		}
+	}
+	flows, err := w.Flows()
+	if err != nil || len(flows) > room || len(flows) < room/4 {
+		t.Errorf("%d flows in room for %d, %v", len(flows), room, err)
+	}
+}
+
 func TestFlowFigures(t *testing.T) {
 	w := servedWorld(t)
 	before := Now()
