@@ -108,20 +108,18 @@ func filterPrograms(l netlink.Link, r role) (out []uint32) {
 	return out
 }
 
-// programInfo is the beginning of struct bpf_prog_info (linux/bpf.h, Linux 4.15).
+// programInfo is the beginning of struct bpf_prog_info (linux/bpf.h, Linux 4.15):
+// from type to created_by_uid, nr_map_ids and map_ids.
 type programInfo struct {
-	kind, id                uint32
-	tag                     [8]byte
-	jitedLength, insnLength uint32
-	jited, insns, loaded    uint64
-	by, maps                uint32
-	mapIDs                  uint64 // address of an array of maps numbers
+	_      [13]uint32
+	maps   uint32
+	mapIDs uint64 // address of an array of maps numbers
 }
 
 // mapInfo is the beginning of struct bpf_map_info.
 type mapInfo struct {
-	kind, id, keySize, valueSize, maxEntries, flags uint32
-	name                                            [unix.BPF_OBJ_NAME_LEN]byte
+	kind, id, keySize, valueSize, _, _ uint32
+	name                               [unix.BPF_OBJ_NAME_LEN]byte
 }
 
 // mapsMost is more than a program of ours uses; the verifier allows 64.

@@ -50,8 +50,8 @@ type linkAttr struct {
 // linkInfo is what BPF_OBJ_GET_INFO_BY_FD writes about one; ifindex holds for
 // kind BPF_LINK_TYPE_TCX only.
 type linkInfo struct {
-	kind, id, program, _ uint32
-	ifindex, attach      uint32
+	kind, _, program, _ uint32
+	ifindex, _          uint32
 }
 
 // bpf is the system call; attr must hold everything that the command reads.

@@ -127,11 +127,8 @@ func (m *Manager) step(ctx context.Context, t *tunnel) error {
 	}
 	t.state.Backend = backendOf(link)
 	dev, err := m.read(t, now)
-	switch {
-	case errors.Is(err, errHangs) && t.settled && now.Sub(t.hangsSince) < believed:
-		return nil
-	case err != nil:
-		return t.fail(m.unreadable(ctx, t, link, err, now))
+	if err != nil {
+		return m.unread(ctx, t, link, err, now)
 	}
 	if err := m.settle(t, link, dev, now); err != nil {
 		return t.fail(err)
@@ -235,6 +232,14 @@ func (m *Manager) start(t *tunnel, now time.Time) error {
 	m.log.Info("userspace WireGuard process started", "tunnel", t.spec.Name, "device", t.spec.Device, "pid", c.pid)
 	t.child = c
 	return errStarting
+}
+
+// unread makes of a device that cannot be read what it means for the tunnel.
+func (m *Manager) unread(ctx context.Context, t *tunnel, link netlink.Link, err error, now time.Time) error {
+	if errors.Is(err, errHangs) && t.settled && now.Sub(t.hangsSince) < believed {
+		return nil
+	}
+	return t.fail(m.unreadable(ctx, t, link, err, now))
 }
 
 // unreadable says what it means that a device exists and cannot be read, and
