@@ -116,10 +116,11 @@ type programInfo struct {
 	mapIDs uint64 // address of an array of maps numbers
 }
 
-// mapInfo is the beginning of struct bpf_map_info.
+// mapInfo is the beginning of struct bpf_map_info, from type on.
 type mapInfo struct {
-	kind, id, keySize, valueSize, _, _ uint32
-	name                               [unix.BPF_OBJ_NAME_LEN]byte
+	_, id uint32
+	_     [4]uint32 // from key_size to map_flags
+	name  [unix.BPF_OBJ_NAME_LEN]byte
 }
 
 // mapsMost is more than a program of ours uses; the verifier allows 64.
