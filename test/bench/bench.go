@@ -39,7 +39,8 @@ type measurement struct {
 
 func measurements() []measurement {
 	return []measurement{
-		{"dns", "lookups: unlisted ones with and without routerd, listed ones beside dnsmasq", measureDNS},
+		{"dns", "lookups: unlisted ones with and without routerd, listed ones beside dnsmasq", inLab(measureDNS)},
+		{"forward", "packets: unsteered ones beside no routerd, steered ones beside an nftables set", measureForwarding},
 	}
 }
 
@@ -52,25 +53,31 @@ func Names() [][2]string {
 	return out
 }
 
-// Run raises a lab and takes a measurement in it.
-func Run(ctx context.Context, name string, o Options) (rows []Row, err error) {
+// Run takes a measurement.
+func Run(ctx context.Context, name string, o Options) ([]Row, error) {
 	all := measurements()
 	i := slices.IndexFunc(all, func(m measurement) bool { return m.name == name })
 	if i < 0 {
 		return nil, fmt.Errorf("no measurement is called %q", name)
 	}
-	l, err := lab.Up(ctx, lab.Options{Progress: o.Progress})
-	if err != nil {
-		return nil, err
+	return all[i].run(ctx, &run{Options: o})
+}
+
+// inLab gives a measurement a lab.
+func inLab(measure func(context.Context, *run) ([]Row, error)) func(context.Context, *run) ([]Row, error) {
+	return func(ctx context.Context, r *run) (rows []Row, err error) {
+		if r.lab, err = lab.Up(ctx, lab.Options{Progress: r.Progress}); err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, r.lab.Down()) }()
+		return measure(ctx, r)
 	}
-	defer func() { err = errors.Join(err, l.Down()) }()
-	return all[i].run(ctx, &run{Options: o, lab: l})
 }
 
 // run is a lab in which something is measured.
 type run struct {
 	Options
-	lab *lab.Lab
+	lab *lab.Lab // nil: each part raises its own
 }
 
 func (r *run) say(format string, args ...any) { fmt.Fprintf(r.Progress, format+"\n", args...) }

@@ -40,9 +40,21 @@ type daemon struct {
 	ended chan struct{}
 }
 
-// startDaemon starts routerd and waits until its tunnel is up.
+// What a router's status says when it is ready.
+const (
+	tunnelUp   = `"state": "up"`
+	hostsKnown = `"pending": 0`
+)
+
+// startDaemon starts routerd with settings and waits until its tunnel is up and the
+// addresses of hosts are known: a router starts once in months.
 func (r *run) startDaemon(ctx context.Context) (*daemon, error) {
-	if err := r.writeSettings(true); err != nil {
+	return r.start(ctx, fmt.Sprintf(settings, 1), tunnelUp, hostsKnown)
+}
+
+// start starts routerd with settings and waits until its status says all of these.
+func (r *run) start(ctx context.Context, settings string, ready ...string) (*daemon, error) {
+	if err := r.lab.WriteFile(lab.Router, owned.ConfigFile, []byte(settings), 0o600); err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(r.Program, "run")
@@ -54,7 +66,7 @@ func (r *run) startDaemon(ctx context.Context) (*daemon, error) {
 		_ = cmd.Wait()
 		close(d.ended)
 	}()
-	if err := r.settled(ctx); err != nil {
+	if err := r.settled(ctx, ready...); err != nil {
 		return nil, errors.Join(err, r.stopDaemon(ctx, d))
 	}
 	return d, nil
@@ -76,18 +88,22 @@ func (r *run) enable(ctx context.Context, on bool) error {
 	if _, err := r.lab.Run(ctx, lab.Router, r.Program, "reload"); err != nil || !on {
 		return err
 	}
-	return r.settled(ctx)
+	return r.settled(ctx, tunnelUp, hostsKnown)
 }
 
-// settled waits until the tunnel is up and the addresses of hosts are known: a
-// router starts once in months.
-func (r *run) settled(ctx context.Context) error {
+// settled waits until the status says all of these.
+func (r *run) settled(ctx context.Context, ready ...string) error {
 	err := poll(ctx, func() bool {
 		out, err := r.lab.Run(ctx, lab.Router, r.Program, "status", "--json")
-		return err == nil && strings.Contains(string(out), `"state": "up"`) && strings.Contains(string(out), `"pending": 0`)
+		for _, want := range ready {
+			if err != nil || !strings.Contains(string(out), want) {
+				return false
+			}
+		}
+		return true
 	})
 	if err != nil {
-		return fmt.Errorf("wait for routerd's tunnel and hosts: %w", err)
+		return fmt.Errorf("wait for routerd to say %v: %w", ready, err)
 	}
 	return nil
 }

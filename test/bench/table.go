@@ -3,7 +3,9 @@ package bench
 import (
 	"fmt"
 	"io"
+	"math"
 	"slices"
+	"strconv"
 )
 
 // ratios are what was got by what it is compared with, round by round.
@@ -28,9 +30,9 @@ func (r Row) met() bool {
 }
 
 // Print writes rows as a table in Markdown: medians, and of the ratios also the
-// least and the greatest.
+// quartiles.
 func Print(w io.Writer, rows []Row) error {
-	_, err := fmt.Fprint(w, "| what | compared with | its value | routerd's | unit | ratio (least–greatest) | meant |\n|---|---|---|---|---|---|---|\n")
+	_, err := fmt.Fprint(w, "| what | compared with | its value | routerd's | unit | ratio (quartiles) | meant |\n|---|---|---|---|---|---|---|\n")
 	for _, r := range rows {
 		if err != nil {
 			return err
@@ -46,17 +48,44 @@ func Print(w io.Writer, rows []Row) error {
 			}
 			meant = fmt.Sprintf("%s %.2f, %s", sign, r.Target, word)
 		}
-		_, err = fmt.Fprintf(w, "| %s, %s | %s | %.0f | %.0f | %s | %.3f (%.3f–%.3f) | %s |\n",
-			r.What, r.Ours, r.Base, median(r.Theirs), median(r.Got), r.Unit, median(ratios), slices.Min(ratios), slices.Max(ratios), meant)
+		_, err = fmt.Fprintf(w, "| %s, %s | %s | %s | %s | %s | %.3f (%.3f–%.3f) | %s |\n",
+			r.What, r.Ours, r.Base, number(median(r.Theirs)), number(median(r.Got)), r.Unit,
+			median(ratios), quantile(ratios, 0.25), quantile(ratios, 0.75), meant)
 	}
 	return err
 }
 
 // median bears a round that other work on the machine has spoilt.
-func median(values []float64) float64 {
+func median(values []float64) float64 { return quantile(values, 0.5) }
+
+// quantile is the value that a share of all lies below, between two of them in
+// proportion.
+func quantile(values []float64, share float64) float64 {
 	if len(values) == 0 {
 		return 0
 	}
 	s := slices.Sorted(slices.Values(values))
-	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
+	at := share * float64(len(s)-1)
+	below := int(at)
+	above := min(below+1, len(s)-1)
+	return s[below] + (s[above]-s[below])*(at-float64(below))
+}
+
+// number is a value with three digits that tell, or with all that it has.
+func number(v float64) string {
+	switch {
+	case v < 10:
+		return fmt.Sprintf("%.2f", v)
+	case v < 100:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return thousands(int(math.Round(v)))
+}
+
+// thousands is a whole number as people write it.
+func thousands(n int) string {
+	if n < 1000 {
+		return strconv.Itoa(n)
+	}
+	return fmt.Sprintf("%s,%03d", thousands(n/1000), n%1000)
 }

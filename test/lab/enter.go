@@ -137,6 +137,22 @@ func enter(pid int) error {
 	return nil
 }
 
+// Inside calls do on a thread that is in all namespaces of a host: the sockets and
+// files that it opens are the host's, and stay so when they are used elsewhere. The
+// thread ends with do.
+func (l *Lab) Inside(host string, do func() error) error {
+	pid, err := l.pid(host)
+	if err != nil {
+		return err
+	}
+	return onThread(func() error {
+		if err := enter(pid); err != nil {
+			return err
+		}
+		return do()
+	})
+}
+
 // inNetwork runs do on a thread in the network namespace of a host: sockets
 // and /proc/sys/net there are the host's.
 func inNetwork(pid int, do func() error) error {

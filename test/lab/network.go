@@ -79,12 +79,8 @@ func connect(pids map[string]int) error {
 // device of a lab is ever seen on the machine, not even for a moment.
 func layCables(all map[string]network) error {
 	for _, c := range links() {
-		err := all[c.a].LinkAdd(&netlink.Veth{
-			LinkAttrs: netlink.LinkAttrs{Name: c.aDev, TxQLen: 1000}, PeerTxQLen: 1000,
-			PeerName: c.bDev, PeerNamespace: netlink.NsFd(all[c.b].ns),
-		})
-		if err != nil {
-			return fmt.Errorf("lay cable %s–%s: %w", c.a, c.b, err)
+		if err := layCable(all, c); err != nil {
+			return err
 		}
 	}
 	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: LANDevice}}
@@ -106,6 +102,36 @@ func layCables(all map[string]network) error {
 		}
 	}
 	return nil
+}
+
+func layCable(all map[string]network, c link) error {
+	err := all[c.a].LinkAdd(&netlink.Veth{
+		LinkAttrs: netlink.LinkAttrs{Name: c.aDev, TxQLen: 1000}, PeerTxQLen: 1000,
+		PeerName: c.bDev, PeerNamespace: netlink.NsFd(all[c.b].ns),
+	})
+	if err != nil {
+		return fmt.Errorf("lay cable %s–%s: %w", c.a, c.b, err)
+	}
+	return nil
+}
+
+// AddCable lays one more cable, between a device of one host and one of another.
+// Both are down and have no address.
+func (l *Lab) AddCable(host, device, other, itsDevice string) error {
+	pids := map[string]int{}
+	for _, name := range []string{host, other} {
+		pid, err := l.pid(name)
+		if err != nil {
+			return err
+		}
+		pids[name] = pid
+	}
+	all, err := openNetworks(pids)
+	if err != nil {
+		return err
+	}
+	defer closeNetworks(all)
+	return layCable(all, link{host, device, other, itsDevice})
 }
 
 func (n network) raise(d device) error {
