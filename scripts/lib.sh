@@ -31,7 +31,7 @@ LAB_PACKAGES=(
   sysctl:procps
 )
 # shellcheck disable=SC2034
-BENCH_PACKAGES=(dnsperf:dnsperf taskset:util-linux pidof:sysvinit-utils)
+BENCH_PACKAGES=(dnsperf:dnsperf taskset:util-linux pidof:sysvinit-utils pgrep:procps)
 # shellcheck disable=SC2034
 TEST_PACKAGES=(
   git:git gcc:gcc /usr/include/stdio.h:libc6-dev shellcheck:shellcheck bpftool:bpftool modprobe:kmod

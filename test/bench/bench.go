@@ -41,6 +41,9 @@ func measurements() []measurement {
 	return []measurement{
 		{"dns", "lookups: unlisted ones with and without routerd, listed ones beside dnsmasq", inLab(measureDNS)},
 		{"forward", "packets: unsteered ones beside no routerd, steered ones beside an nftables set", measureForwarding},
+		{"programs", "BPF programs: each over packets of each kind, beside one that does nothing", measurePrograms},
+		{"reload", "rules: starts, reloads and memory beside dnsmasq with the same names; fail-over", measureReload},
+		{"wireguard", "the tunnel in userspace beside wireguard-go with its own defaults", inLab(measureWireGuard)},
 	}
 }
 

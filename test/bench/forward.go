@@ -52,17 +52,17 @@ type passage struct {
 // Subjects of the forwarding measurement.
 const (
 	plainRouter = "no routerd"
-	fewSet      = "nftables set, 10"
-	mostSet     = "nftables set, 100,000"
-	fewRules    = "routerd, 10"
-	mostRules   = "routerd, 100,000"
+	fewSet      = "nftables set of 10"
+	mostSet     = "nftables set of 100,000"
+	fewRules    = "routerd with 10"
+	mostRules   = "routerd with 100,000"
 )
 
 // passages are the comparisons of datagrams.
 func passages() []passage {
 	var out []passage
 	add := func(kind string, listed bool, base, ours string, target float64, flows, size int) {
-		what := fmt.Sprintf("%s, %d octets, %s", kind, size+4, plural(flows, "flow"))
+		what := fmt.Sprintf("%s, %s octets, %s", kind, thousands(size+4), plural(flows, "flow"))
 		row := Row{What: what, Base: base, Ours: ours, Unit: "kpps", More: true, Target: target}
 		if size == fullFrame {
 			row.Unit = "Gbit/s"
@@ -79,6 +79,9 @@ func passages() []passage {
 			add("steered", true, scale.set, scale.ours, leastSteered, load.flows, load.size)
 		}
 	}
+	// What policy routing costs by itself, whoever uses it.
+	add("unsteered", false, plainRouter, mostSet, 0, manyFlows, smallFrame)
+	add("unsteered", false, mostSet, mostRules, 0, manyFlows, smallFrame)
 	add("unsteered", false, fewRules, mostRules, leastFlat, manyFlows, smallFrame)
 	add("steered", true, fewRules, mostRules, leastFlat, manyFlows, smallFrame)
 	return out
@@ -139,12 +142,19 @@ func (r *run) raiseSubjects(ctx context.Context) (map[string]*subject, error) {
 	return out, nil
 }
 
-// steering are settings that send listed names by the second way out.
+// How many addresses routerd has room for: by default, and for most of them.
+const (
+	usualAddresses = 16_384
+	mostAddresses  = 131_072
+)
+
+// steering are settings that send listed names by the second way out, with room for a
+// number of addresses.
 const steering = `config routerd 'main'
 	option dns 'secure'
 	list resolver 'udp://22.8.8.8'
 	list lan 'br-lan'
-	option max_addresses '131072'
+	option max_addresses '%d'
 
 config tunnel 'second'
 	option type 'interface'
@@ -175,7 +185,7 @@ func (s *subject) useRouterd(ctx context.Context, n int) error {
 		return err
 	}
 	var err error
-	if s.daemon, err = s.start(ctx, steering, tunnelUp); err != nil {
+	if s.daemon, err = s.start(ctx, fmt.Sprintf(steering, mostAddresses), tunnelUp); err != nil {
 		return err
 	}
 	addrs := make([]netip.Addr, n)
@@ -220,7 +230,7 @@ func (r *run) passages(ctx context.Context, subjects map[string]*subject) ([]Row
 // both sides alike.
 const (
 	turnsPerRound = 5
-	shorter       = 20
+	shorter       = 40
 	packetCost    = 4 * time.Microsecond // about
 )
 

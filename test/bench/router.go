@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -54,6 +55,11 @@ func (r *run) startDaemon(ctx context.Context) (*daemon, error) {
 
 // start starts routerd with settings and waits until its status says all of these.
 func (r *run) start(ctx context.Context, settings string, ready ...string) (*daemon, error) {
+	return r.startUntil(ctx, settings, func() bool { return r.says(ctx, ready...) })
+}
+
+// startUntil starts routerd with settings and waits until it is ready.
+func (r *run) startUntil(ctx context.Context, settings string, ready func() bool) (*daemon, error) {
 	if err := r.lab.WriteFile(lab.Router, owned.ConfigFile, []byte(settings), 0o600); err != nil {
 		return nil, err
 	}
@@ -66,8 +72,8 @@ func (r *run) start(ctx context.Context, settings string, ready ...string) (*dae
 		_ = cmd.Wait()
 		close(d.ended)
 	}()
-	if err := r.settled(ctx, ready...); err != nil {
-		return nil, errors.Join(err, r.stopDaemon(ctx, d))
+	if err := poll(ctx, ready); err != nil {
+		return nil, errors.Join(fmt.Errorf("wait until routerd is ready: %w", err), r.stopDaemon(ctx, d))
 	}
 	return d, nil
 }
@@ -93,19 +99,16 @@ func (r *run) enable(ctx context.Context, on bool) error {
 
 // settled waits until the status says all of these.
 func (r *run) settled(ctx context.Context, ready ...string) error {
-	err := poll(ctx, func() bool {
-		out, err := r.lab.Run(ctx, lab.Router, r.Program, "status", "--json")
-		for _, want := range ready {
-			if err != nil || !strings.Contains(string(out), want) {
-				return false
-			}
-		}
-		return true
-	})
-	if err != nil {
+	if err := poll(ctx, func() bool { return r.says(ctx, ready...) }); err != nil {
 		return fmt.Errorf("wait for routerd to say %v: %w", ready, err)
 	}
 	return nil
+}
+
+// says tells whether routerd's status says all of these.
+func (r *run) says(ctx context.Context, words ...string) bool {
+	out, err := r.lab.Run(ctx, lab.Router, r.Program, "status", "--json")
+	return err == nil && !slices.ContainsFunc(words, func(want string) bool { return !strings.Contains(string(out), want) })
 }
 
 // stopDaemon ends routerd and takes all away that it has left in the kernel.
@@ -167,6 +170,9 @@ func parseSpent(stat string) (float64, error) {
 	return float64(ticks) / ticksPerSecond, nil
 }
 
+// pause is how long poll waits before it asks again.
+const pause = 5 * time.Millisecond
+
 // poll waits until ok says so.
 func poll(ctx context.Context, ok func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -175,7 +181,7 @@ func poll(ctx context.Context, ok func() bool) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(pause):
 		}
 	}
 	return nil

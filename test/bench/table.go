@@ -37,7 +37,11 @@ func Print(w io.Writer, rows []Row) error {
 		if err != nil {
 			return err
 		}
-		ratios, meant := r.ratios(), "–"
+		ratios, meant, theirs, ratio := r.ratios(), "–", "–", "–"
+		if len(ratios) > 0 {
+			theirs = number(median(r.Theirs))
+			ratio = fmt.Sprintf("%.3f (%.3f–%.3f)", median(ratios), quantile(ratios, 0.25), quantile(ratios, 0.75))
+		}
 		if r.Target != 0 {
 			sign, word := "≤", "met"
 			if r.More {
@@ -48,9 +52,8 @@ func Print(w io.Writer, rows []Row) error {
 			}
 			meant = fmt.Sprintf("%s %.2f, %s", sign, r.Target, word)
 		}
-		_, err = fmt.Fprintf(w, "| %s, %s | %s | %s | %s | %s | %.3f (%.3f–%.3f) | %s |\n",
-			r.What, r.Ours, r.Base, number(median(r.Theirs)), number(median(r.Got)), r.Unit,
-			median(ratios), quantile(ratios, 0.25), quantile(ratios, 0.75), meant)
+		_, err = fmt.Fprintf(w, "| %s, %s | %s | %s | %s | %s | %s | %s |\n",
+			r.What, r.Ours, r.Base, theirs, number(median(r.Got)), r.Unit, ratio, meant)
 	}
 	return err
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -237,4 +239,36 @@ func TestEnteringHostsLeavesThisProcessWhereItWas(t *testing.T) {
 	}
 	all.Wait()
 	eventually(t, "no thread is left in a host", func() bool { return slices.Equal(where(), before) })
+}
+
+func TestInsideIsTheHostsAndCablesCanBeAdded(t *testing.T) {
+	l := sharedLab(t)
+	if err := l.AddCable(lab.Client, "more0", lab.Exit2, "more1"); err != nil {
+		t.Fatal(err)
+	}
+	for host, device := range map[string]string{lab.Client: "more0", lab.Exit2: "more1"} {
+		err := l.Inside(host, func() error {
+			if _, err := net.InterfaceByName(device); err != nil {
+				return err
+			}
+			name, err := os.ReadFile("/etc/hostname")
+			if err == nil && string(name) != host+"\n" {
+				err = fmt.Errorf("its file says %q", name)
+			}
+			return err
+		})
+		if err != nil {
+			t.Errorf("%s: %v", host, err)
+		}
+		if _, err := net.InterfaceByName(device); err == nil {
+			t.Errorf("%s is seen on the machine", device)
+		}
+	}
+	labtest.Run(t, l, lab.Client, "ip", "link", "del", "more0")
+	if err := l.AddCable(lab.Client, "x", "nobody", "y"); err == nil {
+		t.Error("a cable to nobody was laid")
+	}
+	if err := l.Inside("nobody", func() error { return nil }); err == nil {
+		t.Error("nobody's inside was entered")
+	}
 }

@@ -32,6 +32,8 @@ type WireGuardConfig struct {
 	// that begins; an exit has neither.
 	Endpoint            string `json:"endpoint,omitempty"`
 	PersistentKeepalive int    `json:"persistent_keepalive,omitempty"`
+	// Userspace has wireguard-go carry it also where the kernel could.
+	Userspace bool `json:"userspace,omitempty"`
 }
 
 // tunnel is one WireGuard tunnel between the router and an exit.

@@ -39,7 +39,10 @@ func WireGuard(ctx context.Context, file string) error {
 	}
 	attributes := netlink.NewLinkAttrs()
 	attributes.Name, attributes.MTU = c.Device, c.MTU
-	err = netlink.LinkAdd(&netlink.Wireguard{LinkAttrs: attributes})
+	err = unix.EOPNOTSUPP
+	if !c.Userspace {
+		err = netlink.LinkAdd(&netlink.Wireguard{LinkAttrs: attributes})
+	}
 	switch {
 	case err == nil:
 		err = configureKernel(c)

@@ -1,4 +1,4 @@
-// Command rdbench measures what routerd costs, in a lab of its own; scripts/bench
+// Command rdbench measures what routerd costs, in labs of its own; scripts/bench
 // builds and calls it.
 package main
 
@@ -11,8 +11,12 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/routerd/routerd/test/bench"
 )
@@ -25,45 +29,124 @@ const (
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
+// request is what was asked for.
+type request struct {
+	bench.Options
+	names  []string
+	record string // file that takes the tables; "": none
+	commit string
+}
+
 // run gives the exit status.
 func run(args []string, stdout, stderr io.Writer) int {
-	flags := flag.NewFlagSet("rdbench", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	program := flags.String("routerd", "", "`FILE` of the daemon")
-	rounds := flags.Int("rounds", 7, "how often what is compared is measured in turns")
-	seconds := flags.Int("seconds", 2, "how long one measurement takes")
-	err := flags.Parse(args)
+	r, err := parse(args, stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
 	case err != nil:
-		return exitUsage
-	case flags.NArg() != 1 || *program == "" || *rounds < 1 || *seconds < 1:
-		fmt.Fprintln(stderr, "rdbench: give --routerd FILE, positive numbers, and one of:")
-		for _, m := range bench.Names() {
-			fmt.Fprintf(stderr, "  %-8s %s\n", m[0], m[1])
-		}
+		fmt.Fprintln(stderr, "rdbench:", err)
 		return exitUsage
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	path, err := filepath.Abs(*program)
-	if err == nil {
-		err = measure(ctx, flags.Arg(0), bench.Options{
-			Program: path, Rounds: *rounds, Each: time.Duration(*seconds) * time.Second, Progress: stderr,
-		}, stdout)
-	}
-	if err != nil {
-		fmt.Fprintln(stderr, "rdbench:", err)
-		return exitFailed
+	for _, name := range r.names {
+		if err := r.measure(ctx, name, stdout); err != nil {
+			fmt.Fprintf(stderr, "rdbench: %s: %v\n", name, err)
+			return exitFailed
+		}
 	}
 	return 0
 }
 
-func measure(ctx context.Context, name string, o bench.Options, out io.Writer) error {
-	rows, err := bench.Run(ctx, name, o)
+// parse reads the arguments. No name stands for all.
+func parse(args []string, stderr io.Writer) (*request, error) {
+	r := &request{Options: bench.Options{Progress: stderr}}
+	flags := flag.NewFlagSet("rdbench", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	program := flags.String("routerd", "", "`FILE` of the daemon")
+	flags.IntVar(&r.Rounds, "rounds", 7, "how often what is compared is measured in turns")
+	seconds := flags.Int("seconds", 2, "how long one measurement takes")
+	flags.StringVar(&r.record, "record", "", "`FILE` that takes the tables too")
+	flags.StringVar(&r.commit, "commit", "unknown", "what is measured")
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	known := bench.Names()
+	if r.names = flags.Args(); len(r.names) == 0 {
+		for _, m := range known {
+			r.names = append(r.names, m[0])
+		}
+	}
+	if *program == "" || r.Rounds < 1 || *seconds < 1 {
+		return nil, errors.New("give --routerd FILE and positive numbers")
+	}
+	for _, name := range r.names {
+		if !contains(known, name) {
+			return nil, fmt.Errorf("there is no measurement %q, but:%s", name, list(known))
+		}
+	}
+	var err error
+	r.Program, err = filepath.Abs(*program)
+	r.Each = time.Duration(*seconds) * time.Second
+	return r, err
+}
+
+func contains(known [][2]string, name string) bool {
+	for _, m := range known {
+		if m[0] == name {
+			return true
+		}
+	}
+	return false
+}
+
+func list(known [][2]string) string {
+	var b strings.Builder
+	for _, m := range known {
+		fmt.Fprintf(&b, "\n  %-10s %s", m[0], m[1])
+	}
+	return b.String()
+}
+
+// measure takes one measurement, prints its table and records it where that is asked
+// for.
+func (r *request) measure(ctx context.Context, name string, out io.Writer) error {
+	rows, err := bench.Run(ctx, name, r.Options)
 	if err != nil {
 		return err
 	}
-	return bench.Print(out, rows)
+	var text strings.Builder
+	if err := bench.Print(&text, rows); err != nil {
+		return err
+	}
+	about, err := r.about()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(&text, "\n%s\n", about)
+	if _, err := fmt.Fprintf(out, "scripts/bench %s\n\n%s\n", name, text.String()); err != nil {
+		return err
+	}
+	if r.record == "" {
+		return nil
+	}
+	document, err := os.ReadFile(r.record)
+	if err != nil {
+		return fmt.Errorf("read document: %w", err)
+	}
+	if document, err = bench.Record(document, name, text.String()); err != nil {
+		return err
+	}
+	return os.WriteFile(r.record, document, 0o644)
+}
+
+// about says what was measured where and when.
+func (r *request) about() (string, error) {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return "", fmt.Errorf("ask for the kernel's version: %w", err)
+	}
+	release, _, _ := strings.Cut(unix.ByteSliceToString(u.Release[:]), "-")
+	return fmt.Sprintf("%s, Linux %s, %d cores, %d rounds of %v, commit %s, %s.",
+		runtime.GOARCH, release, runtime.NumCPU(), r.Rounds, r.Each, r.commit, time.Now().UTC().Format(time.DateOnly)), nil
 }
