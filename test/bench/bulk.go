@@ -80,31 +80,13 @@ func give(c net.Conn) {
 // many bits a second came.
 func (r *run) download(ctx context.Context, host string, server netip.Addr, n int, d time.Duration) (float64, error) {
 	conns, err := r.dial(host, server, n)
-	defer func() {
-		for _, c := range conns {
-			_ = c.Close()
-		}
-	}()
 	if err != nil {
 		return 0, err
 	}
-	// What came while connections opened does not count.
 	var got atomic.Int64
-	var readers sync.WaitGroup
-	for _, c := range conns {
-		readers.Go(func() { // ends with its connection
-			b := make([]byte, 256<<10)
-			for {
-				k, err := c.Read(b)
-				got.Add(int64(k))
-				if err != nil {
-					return
-				}
-			}
-		})
-	}
-	begin := time.Now()
-	before := got.Load()
+	readers := take(conns, &got)
+	// What came while connections opened does not count.
+	begin, before := time.Now(), got.Load()
 	select {
 	case <-ctx.Done():
 		err = ctx.Err()
@@ -115,14 +97,31 @@ func (r *run) download(ctx context.Context, host string, server netip.Addr, n in
 		err = errors.Join(err, c.Close())
 	}
 	readers.Wait()
-	conns = nil
 	if bits == 0 && err == nil {
 		err = fmt.Errorf("nothing came from %s: %w", server, io.ErrUnexpectedEOF)
 	}
 	return bits, err
 }
 
-// dial opens connections from a host.
+// take reads from connections until they are closed, and counts octets.
+func take(conns []net.Conn, got *atomic.Int64) *sync.WaitGroup {
+	var readers sync.WaitGroup
+	for _, c := range conns {
+		readers.Go(func() { // ends with its connection
+			b := make([]byte, 256<<10)
+			for {
+				n, err := c.Read(b)
+				got.Add(int64(n))
+				if err != nil {
+					return
+				}
+			}
+		})
+	}
+	return &readers
+}
+
+// dial opens connections from a host: all of them, or none.
 func (r *run) dial(host string, server netip.Addr, n int) (conns []net.Conn, err error) {
 	err = r.lab.Inside(host, func() error {
 		for range n {
@@ -134,7 +133,13 @@ func (r *run) dial(host string, server netip.Addr, n int) (conns []net.Conn, err
 		}
 		return nil
 	})
-	return conns, err
+	if err != nil {
+		for _, c := range conns {
+			err = errors.Join(err, c.Close())
+		}
+		return nil, err
+	}
+	return conns, nil
 }
 
 // bulk is one comparison of downloads.

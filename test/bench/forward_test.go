@@ -54,18 +54,23 @@ func TestEveryTargetOfForwardingIsCompared(t *testing.T) {
 	targets := map[float64]int{}
 	for _, p := range passages() {
 		targets[p.row.Target]++
-		if p.base == p.ours || p.listed && (p.base == plainRouter || p.ours == plainRouter) {
-			t.Errorf("%+v compares nothing", p)
-		}
-		if st, by := p.traffic(); p.listed != (by == secondDevice) || p.listed != (st.to == firstListed()) {
-			t.Errorf("%+v: traffic to %s by %s", p, st.to, by)
-		}
-		if p.listed && p.base == fewSet && p.addresses > few {
-			t.Errorf("%+v goes to addresses that are not listed", p)
-		}
+		checkPassage(t, p)
 	}
 	if targets[leastUnsteered] != 8 || targets[leastSteered] != 8 || targets[leastFlat] != 2 {
 		t.Errorf("comparisons by target: %v", targets)
+	}
+}
+
+func checkPassage(t *testing.T, p passage) {
+	t.Helper()
+	if p.base == p.ours || p.listed && (p.base == plainRouter || p.ours == plainRouter) {
+		t.Errorf("%+v compares nothing", p)
+	}
+	if st, by := p.traffic(); p.listed != (by == secondDevice) || p.listed != (st.to == firstListed()) {
+		t.Errorf("%+v: traffic to %s by %s", p, st.to, by)
+	}
+	if p.listed && p.base == fewSet && p.addresses > few {
+		t.Errorf("%+v goes to addresses that are not listed", p)
 	}
 }
 
