@@ -8,20 +8,36 @@
 
 #include "scratch.h"
 
-/* Whether an address may be listed for somebody: what every packet pays. */
-static __always_inline int listed(const struct rd_config *cfg, const struct rd_addr *addr)
+/* What listed found, so that it need not be looked up again: bits, and fields of
+ * struct rd_known where the address is known. */
+#define FOUND_LISTED 1ULL /* for somebody */
+#define FOUND_KNOWN 2ULL
+#define FOUND_FLAGS_SHIFT 8
+#define FOUND_TARGET_SHIFT 16
+#define FOUND_USED_SHIFT 32
+
+static __always_inline __u64 found(const struct rd_known *k)
 {
+	return FOUND_LISTED | FOUND_KNOWN | (__u64)k->flags << FOUND_FLAGS_SHIFT |
+	       (__u64)k->target << FOUND_TARGET_SHIFT | (__u64)k->used << FOUND_USED_SHIFT;
+}
+
+/* Whether an address may be listed for somebody: what every packet pays. 0: it is
+ * for nobody. */
+static __always_inline __u64 listed(const struct rd_config *cfg, const struct rd_addr *addr)
+{
+	const struct rd_known *known = bpf_map_lookup_elem(&addresses, addr);
 	struct rd_prefix key;
 	struct rd_rule *net;
 
-	if (bpf_map_lookup_elem(&addresses, addr))
-		return 1;
+	if (known)
+		return found(known);
 	if (!(cfg->flags & RD_F_NETWORKS))
 		return 0;
 	key.bits = 128;
 	addr_copy(&key.addr, addr);
 	net = bpf_map_lookup_elem(&networks, &key);
-	return net && net->suffix;
+	return net && net->suffix ? FOUND_LISTED : 0;
 }
 
 /* Fills in the client's bits, once. */
@@ -95,32 +111,43 @@ static __always_inline __u32 matched_slot(struct scratch *s)
 	return index && slot ? *slot : 0;
 }
 
-/* What an address is for a client by lookups: NULL where it is not known. */
-static __always_inline struct rd_known *known_get(struct scratch *s)
+/* Notes that the entry of c->server that decided was used: its grant, or its own. */
+static __always_inline void note_used(struct scratch *s, int grant, __u32 now)
 {
-	struct rd_known *known = bpf_map_lookup_elem(&addresses, &s->c.server);
+	struct rd_known *known;
 
-	if (!known)
-		return NULL;
-	if ((known->flags & (RD_K_GLOBAL | RD_K_SHARED)) == RD_K_GLOBAL)
-		return known;
-	addr_copy(&s->key.addr, &s->c.server);
-	s->key.client = s->c.client;
-	return bpf_map_lookup_elem(&grants, &s->key.addr);
+	if (grant)
+		known = bpf_map_lookup_elem(&grants, &s->key.addr);
+	else
+		known = bpf_map_lookup_elem(&addresses, &s->c.server);
+	if (known)
+		known->used = now;
 }
 
-static __always_inline void choose_known(struct scratch *s, __u32 now)
+/* What an address is for a client by lookups. */
+static __always_inline void choose_known(struct scratch *s, __u64 what, __u32 now)
 {
-	struct rd_known *known = known_get(s);
+	__u8 flags = what >> FOUND_FLAGS_SHIFT;
+	int grant = (flags & (RD_K_GLOBAL | RD_K_SHARED)) != RD_K_GLOBAL;
+	const struct rd_known *known;
 
-	if (!known)
+	if (!(what & FOUND_KNOWN))
 		return;
-	s->c.drain = known->flags & RD_K_DRAIN;
-	s->c.target = known->target;
+	if (grant) {
+		addr_copy(&s->key.addr, &s->c.server);
+		s->key.client = s->c.client;
+		known = bpf_map_lookup_elem(&grants, &s->key.addr);
+		if (!known)
+			return;
+		what = found(known);
+	}
+	s->c.drain = what >> FOUND_FLAGS_SHIFT & RD_K_DRAIN;
+	s->c.target = (__u16)(what >> FOUND_TARGET_SHIFT);
 	chain_walk(&s->c);
 	forget();
-	if (s->c.dest && now && known->used != now)
-		known->used = now;
+	/* Once a tick, so that it may be looked up anew. */
+	if (s->c.dest && now && (__u32)(what >> FOUND_USED_SHIFT) != now)
+		note_used(s, grant, now);
 }
 
 /* A network that is listed now stands in for an address whose rule is gone. */
@@ -144,10 +171,11 @@ static __always_inline void choose_network(struct scratch *s)
 }
 
 /*
- * Where c->server goes for the client, in c->dest and c->slot. Learned entries
- * that decide are noted as used where now is given.
+ * Where c->server goes for the client, in c->dest and c->slot, by what listed found.
+ * Learned entries that decide are noted as used where now is given.
  */
-static __always_inline void choose(const struct rd_config *cfg, struct scratch *s, __u32 now)
+static __always_inline void choose(const struct rd_config *cfg, struct scratch *s, __u64 what,
+				   __u32 now)
 {
 	struct choice *c = &s->c;
 	__u32 index, *slot;
@@ -158,7 +186,7 @@ static __always_inline void choose(const struct rd_config *cfg, struct scratch *
 	c->dest = 0;
 	c->drain = 0;
 	c->asked = 0;
-	choose_known(s, now);
+	choose_known(s, what, now);
 	forget();
 	if ((!c->dest || c->drain) && cfg->flags & RD_F_NETWORKS)
 		choose_network(s);

@@ -21,9 +21,10 @@ static __always_inline int guard_drop(void)
 /* Whether the router's own packet is to an address that the WAN is closed for. */
 static __always_inline int guard_own(const struct rd_config *cfg, const struct rd_addr *server)
 {
+	__u64 what = listed(cfg, server);
 	struct scratch *s;
 
-	if (!listed(cfg, server))
+	if (!what)
 		return 0;
 	s = scratch_get();
 	if (!s)
@@ -31,7 +32,7 @@ static __always_inline int guard_own(const struct rd_config *cfg, const struct r
 	addr_copy(&s->c.server, server);
 	__builtin_memset(&s->c.client_addr, 0, sizeof(s->c.client_addr));
 	s->c.client = RD_CLIENT_SELF;
-	choose(cfg, s, 0);
+	choose(cfg, s, what, 0);
 	return s->c.dest && s->c.slot & RD_SLOT_CLOSED && !s->c.drain;
 }
 

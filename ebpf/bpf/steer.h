@@ -224,9 +224,9 @@ static __always_inline int steer_packet(struct __sk_buff *skb, int eth)
 {
 	const struct rd_config *cfg = config_get();
 	struct rd_addr far __attribute__((aligned(8)));
-	int hit, verdict = TC_ACT_UNSPEC;
+	int verdict = TC_ACT_UNSPEC;
 	struct scratch *s;
-	__u64 ns;
+	__u64 hit, ns;
 
 	if (!cfg || !packet_far(skb, eth, 0, &far))
 		return TC_ACT_UNSPEC;
@@ -244,7 +244,7 @@ static __always_inline int steer_packet(struct __sk_buff *skb, int eth)
 	if (hit) {
 		ns = bpf_ktime_get_ns();
 		addr_copy(&s->c.server, &s->p.dst);
-		choose(cfg, s, (__u32)(ns >> 30));
+		choose(cfg, s, hit, (__u32)(ns >> 30));
 		if (s->c.dest)
 			verdict = steer_hit(skb, eth, cfg, s, ns);
 	}
