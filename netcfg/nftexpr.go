@@ -205,8 +205,12 @@ func jump(chain string) []expr.Any {
 }
 
 func rejectTCP() []expr.Any {
-	return append(l4proto(unix.IPPROTO_TCP),
-		&expr.Counter{}, &expr.Reject{Type: unix.NFT_REJECT_TCP_RST})
+	return concat(l4proto(unix.IPPROTO_TCP), reset())
+}
+
+// reset answers a packet of TCP by a reset.
+func reset() []expr.Any {
+	return []expr.Any{&expr.Counter{}, &expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}
 }
 
 func rejectOther() []expr.Any {

@@ -15,7 +15,8 @@ import (
 // Chains of table inet routerd.
 const (
 	chainPaths   = "paths"   // accepts a marked packet that leaves by its path's device
-	chainRefuse  = "refuse"  // ends a connection so that the client learns at once
+	chainRefuse  = "refuse"  // ends a client's connection that leaves elsewhere, so that it learns at once
+	chainLeave   = "leave"   // drops what leaves elsewhere
 	chainStale   = "stale"   // ends or mends a connection that was translated for elsewhere
 	chainForward = "forward" // clients' packets: stale translations, then the guard
 	chainPost    = "post"    // everything that leaves: the guard for the router's own packets, MSS
@@ -40,6 +41,7 @@ func chainSpecs() []chainSpec {
 	return []chainSpec{
 		{name: chainPaths},
 		{name: chainRefuse},
+		{name: chainLeave},
 		{name: chainStale},
 		{chainForward, nftables.ChainTypeFilter, nftables.ChainHookForward, -5},
 		{chainInput, nftables.ChainTypeFilter, nftables.ChainHookInput, -5},
@@ -171,16 +173,19 @@ func (rs *nftRules) stale(p Path, f Family) {
 func (rs *nftRules) guard(mask owned.Mask) {
 	// A path's end answers with ICMP, of which the kernel sends a client about
 	// one a second; a browser opens ten connections at once.
-	rs.add(chainPre, "path ends: refuse TCP", marked(mask), noRoute(), rejectTCP())
-	rs.add(chainForward, "guard", marked(mask), jump(chainPaths))
-	rs.add(chainForward, "guard: refuse", marked(mask), jump(chainRefuse))
-	rs.add(chainStale, "TCP", rejectTCP())
-	rs.add(chainStale, "a few others", oncePerMinute(), rejectOther())
+	// The route is looked up for these alone.
+	rs.add(chainPre, "path ends: refuse TCP", marked(mask), l4proto(unix.IPPROTO_TCP), noRoute(), reset())
+	// One look at the mark a chain: it is all that most packets pay.
+	rs.add(chainForward, "guard", marked(mask), jump(chainRefuse))
+	rs.add(chainRefuse, "guard", jump(chainPaths))
 	rs.add(chainRefuse, "TCP", rejectTCP())
 	rs.add(chainRefuse, "all others", rejectOther())
-	rs.add(chainPost, "guard: local", marked(mask), oif("lo"), accept())
-	rs.add(chainPost, "guard", marked(mask), jump(chainPaths))
-	rs.add(chainPost, "guard: drop", marked(mask), drop())
+	rs.add(chainStale, "TCP", rejectTCP())
+	rs.add(chainStale, "a few others", oncePerMinute(), rejectOther())
+	rs.add(chainPost, "guard", marked(mask), jump(chainLeave))
+	rs.add(chainLeave, "local", oif("lo"), accept())
+	rs.add(chainLeave, "guard", jump(chainPaths))
+	rs.add(chainLeave, "drop", drop())
 }
 
 // own steers the router's own connections. A connection keeps its path by our
@@ -235,7 +240,8 @@ func (rs *nftRules) forward(mask owned.Mask, p Path, lan string) {
 	if !owned.IsDevice(p.Device) {
 		only = markIs(mask, mask.Mark(p.Index))
 	}
-	rs.add(fw4Forward, name, iif(lan), oif(p.Device), only, accept())
+	// First what tells most packets apart.
+	rs.add(fw4Forward, name, oif(p.Device), iif(lan), only, accept())
 	rs.add(fw4Forward, name+", answers", iif(p.Device), oif(lan),
 		ctState(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), accept())
 }
