@@ -203,14 +203,15 @@ func (s *subject) useSet(ctx context.Context, n int) error {
 func firstListed() netip.Addr   { return netip.AddrFrom4([4]byte{22, 64, 0, 0}) }
 func firstUnlisted() netip.Addr { return netip.AddrFrom4([4]byte{22, 80, 0, 0}) }
 
-// sent is how many packets have left by a device of the router.
+// sent is how many packets have left by a device of the router. What the provider's
+// queue then had no room for, on a machine with other work, has left too.
 func (s *subject) sent(device string) (n uint64, err error) {
 	err = s.lab.Inside(lab.Router, func() error {
 		l, err := netlink.LinkByName(device)
 		if err != nil {
 			return err
 		}
-		n = l.Attrs().Statistics.TxPackets
+		n = l.Attrs().Statistics.TxPackets + l.Attrs().Statistics.TxDropped
 		return nil
 	})
 	return n, err
