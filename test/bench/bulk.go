@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/vishvananda/netlink"
-
 	"github.com/routerd/routerd/test/lab"
 )
 
@@ -28,19 +26,6 @@ func bulkServer(listed bool) netip.Addr {
 		return netip.AddrFrom4([4]byte{22, 10, 200, 1})
 	}
 	return netip.AddrFrom4([4]byte{22, 10, 100, 1})
-}
-
-// clientAddress is the hardware address of the lab's client.
-func (s *subject) clientAddress() (mac net.HardwareAddr, err error) {
-	err = s.lab.Inside(lab.Client, func() error {
-		l, err := netlink.LinkByName("eth0")
-		if err != nil {
-			return err
-		}
-		mac = l.Attrs().HardwareAddr
-		return nil
-	})
-	return mac, err
 }
 
 // serveBulk has a host of the lab give connections as much as they take, until the

@@ -195,7 +195,7 @@ func (s *subject) useRouterd(ctx context.Context, n int) error {
 	if err := s.learn(clientMAC(), addrs); err != nil {
 		return err
 	}
-	mac, err := s.clientAddress()
+	mac, err := s.hardware(lab.Client, "eth0")
 	if err != nil {
 		return err
 	}

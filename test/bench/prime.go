@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -16,7 +17,7 @@ import (
 // prime begins every flow that is measured and has it answered, so that connection
 // tracking sees connections and no first packets.
 func (s *subject) prime(ctx context.Context) error {
-	if err := s.knowClient(); err != nil {
+	if err := s.knowNeighbours(); err != nil {
 		return err
 	}
 	flows := map[flowKey]bool{}
@@ -41,16 +42,27 @@ type flowKey struct {
 	to   netip.Addr
 }
 
-// knowClient tells the router where the client is that nobody is.
-func (s *subject) knowClient() error {
+// knowNeighbours tells the router where the client is, that nobody is, and where the
+// provider is: while a neighbour is looked for, packets to it are lost.
+func (s *subject) knowNeighbours() error {
+	isp, err := s.hardware(lab.ISP, "cust")
+	if err != nil {
+		return err
+	}
 	return s.lab.Inside(lab.Router, func() error {
-		l, err := netlink.LinkByName(lab.LANDevice)
-		if err != nil {
-			return err
-		}
-		return netlink.NeighSet(&netlink.Neigh{
-			LinkIndex: l.Attrs().Index, State: netlink.NUD_PERMANENT, IP: benchClient().AsSlice(), HardwareAddr: clientMAC(),
-		})
+		return errors.Join(
+			knowNeighbour(lab.LANDevice, benchClient(), clientMAC()),
+			knowNeighbour(lab.WANDevice, netip.AddrFrom4([4]byte{22, 100, 0, 1}), isp))
+	})
+}
+
+func knowNeighbour(device string, a netip.Addr, mac net.HardwareAddr) error {
+	l, err := netlink.LinkByName(device)
+	if err != nil {
+		return err
+	}
+	return netlink.NeighSet(&netlink.Neigh{
+		LinkIndex: l.Attrs().Index, State: netlink.NUD_PERMANENT, IP: a.AsSlice(), HardwareAddr: mac,
 	})
 }
 
@@ -77,7 +89,7 @@ func (s *subject) answerAll(p passage, done map[flowKey]bool) error {
 	if by == secondDevice {
 		device, router = secondAtISP, netip.MustParsePrefix(secondRouter).Addr()
 	}
-	to, err := s.hardware(by)
+	to, err := s.hardware(lab.Router, by)
 	if err != nil {
 		return err
 	}
@@ -92,9 +104,9 @@ func (s *subject) answerAll(p passage, done map[flowKey]bool) error {
 	})
 }
 
-// hardware is the address of a device of the router.
-func (s *subject) hardware(device string) (mac net.HardwareAddr, err error) {
-	err = s.lab.Inside(lab.Router, func() error {
+// hardware is the hardware address of a host's device.
+func (s *subject) hardware(host, device string) (mac net.HardwareAddr, err error) {
+	err = s.lab.Inside(host, func() error {
 		l, err := netlink.LinkByName(device)
 		if err != nil {
 			return err
