@@ -1,0 +1,154 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// kill kills the daemon; procd starts it again.
+func kill(_ context.Context, r *run, _ Event) (string, error) {
+	return "kill -9 of the daemon", r.daemon.kill()
+}
+
+// restart ends the daemon and starts it again.
+func restart(ctx context.Context, r *run, _ Event) (string, error) {
+	if err := r.daemon.stop(ctx); err != nil {
+		return "", err
+	}
+	return "restart of the daemon", r.daemon.start()
+}
+
+// upgrade has another build take the daemon's place.
+func upgrade(ctx context.Context, r *run, _ Event) (string, error) {
+	if err := r.daemon.stop(ctx); err != nil {
+		return "", err
+	}
+	r.upgrades++
+	r.daemon.use(r.o.Programs[r.upgrades%len(r.o.Programs)])
+	return "upgrade to another build", r.daemon.start()
+}
+
+// apply writes settings and has the daemon take them.
+func (r *run) apply(ctx context.Context, s settings) error {
+	if err := r.configure(s.String()); err != nil {
+		return err
+	}
+	if err := r.reload(ctx); err != nil {
+		return err
+	}
+	r.settings = s
+	return nil
+}
+
+// reload asks for a reload until the daemon takes part: a moment ago it may have
+// been killed.
+func (r *run) reload(ctx context.Context) error {
+	var said string
+	err := r.until(ctx, readyTime, "routerd reload is done", func(ctx context.Context) bool {
+		status, out, err := r.routerd(ctx, "reload")
+		said = fmt.Sprint(status, " ", out, " ", err)
+		return err == nil && status == 0
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, said)
+	}
+	return nil
+}
+
+// reload puts other settings in force, or the usual ones if others are.
+func reload(ctx context.Context, r *run, e Event) (string, error) {
+	next, words := reloads()[e.Variant%len(reloads())], "reload of changed settings"
+	if r.settings != usual() {
+		next, words = usual(), "reload of the usual settings"
+	}
+	return words, r.apply(ctx, next)
+}
+
+// corrupt breaks the settings file, which must be refused; every other time the
+// daemon is killed over it too.
+func corrupt(ctx context.Context, r *run, e Event) (string, error) {
+	all := corruptions()
+	if err := r.configure(all[e.Variant%len(all)]); err != nil {
+		return "", err
+	}
+	words := "settings broken and mended"
+	status, said, err := r.routerd(ctx, "reload")
+	if err != nil {
+		return "", err
+	}
+	if status != 1 {
+		r.ledger.violate("broken settings are not refused", "exit status %d: %s", status, said)
+	}
+	if e.Variant%2 == 1 {
+		words = "settings broken, kill -9 over them, mended"
+		if err := r.daemon.kill(); err != nil {
+			return "", err
+		}
+		if err := r.settle(ctx, fmt.Sprintf("%-18s settings broken, kill -9 over them", e), convergeTime); err != nil {
+			return "", err
+		}
+	}
+	return words, r.apply(ctx, r.settings)
+}
+
+// shrinkMap leaves room for a handful of addresses, under traffic.
+func shrinkMap(ctx context.Context, r *run, e Event) (string, error) {
+	before := r.settings
+	small := before
+	small.maxAddresses = []int{16, 64, 400}[e.Variant%3]
+	if err := r.apply(ctx, small); err != nil {
+		return "", err
+	}
+	if err := r.wait(ctx, e.Hold); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("room for %d addresses for %.1f s", small.maxAddresses, e.Hold.Seconds()), r.apply(ctx, before)
+}
+
+// whenWatched waits until both tunnels' peers are known to answer questions: until
+// then a dead one is told by WireGuard's own timers only.
+func whenWatched(ctx context.Context, r *run, _ Event) error {
+	return r.until(ctx, readyTime, "both tunnels are up and watched", r.ready)
+}
+
+// deleteDevice deletes the device of one tunnel, or of both.
+func deleteDevice(ctx context.Context, r *run, e Event) (string, error) {
+	which := [][]string{{"home"}, {"other"}, tunnels()}[e.Variant%3]
+	var script []string
+	for _, name := range which {
+		// It may be missing just now.
+		script = append(script, "ip link delete rd-"+name+" 2>/dev/null || true")
+	}
+	_, err := r.router(ctx, strings.Join(script, "\n"))
+	return "device of " + strings.Join(which, " and ") + " deleted", err
+}
+
+// silencePeer has exits drop what the router's tunnels send. While one of them
+// works, listed names must.
+func silencePeer(ctx context.Context, r *run, e Event) (string, error) {
+	which := [][]string{{"exit"}, {"exit2"}, {"exit", "exit2"}}[e.Variant%3]
+	const silence = "table inet silence { chain lost { type filter hook prerouting priority -400; udp dport 51820 drop; }; }"
+	for _, host := range which {
+		if _, err := r.lab.Run(ctx, host, "nft", silence); err != nil {
+			return "", err
+		}
+	}
+	words := "peer on " + strings.Join(which, " and ")
+	wait := func() error { return r.wait(ctx, 2*e.Hold) }
+	if len(which) == 1 {
+		wait = func() error { return r.settle(ctx, fmt.Sprintf("%-18s %s falls silent", e, words), convergeTime) }
+	}
+	begun := time.Now()
+	if err := wait(); err != nil {
+		return "", err
+	}
+	for _, host := range slices.Backward(which) {
+		if _, err := r.lab.Run(ctx, host, "nft", "delete table inet silence"); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("%s is back after %.1f s", words, time.Since(begun).Seconds()), nil
+}
