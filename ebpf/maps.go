@@ -66,9 +66,10 @@ type DataPlane struct {
 func adoptable(name string) bool { return name != bpfMapScratch && name != bpfMapStages }
 
 // Open adopts the maps pinned in o.Dir, or makes them. Where a pin is gone, or is
-// not the map that programs in the kernel use, it adopts that one. Entries of a map whose
-// size has changed are taken over into a new one; a map of another layout is
-// made anew, empty. Nothing is attached yet, and what is attached goes on with
+// not the map that programs in the kernel use, it adopts that one. Entries of a map
+// whose size has changed are taken over into a new one, and one that holds too much
+// to become smaller stays as it is; a map of another layout is made anew, empty.
+// Nothing is attached yet, and what is attached goes on with
 // the maps that it has until Attach.
 func Open(o Options) (_ *DataPlane, err error) {
 	if err := mountBPF(o.Dir); err != nil {
@@ -161,7 +162,7 @@ func (d *DataPlane) openMap(name string, spec *mapSpec, sound bool) (*ebpf.Map, 
 		return d.newMap(name, spec)
 	}
 	keep := sound && sameLayout(old, spec)
-	if keep && old.MaxEntries() == spec.MaxEntries {
+	if keep && (old.MaxEntries() == spec.MaxEntries || d.tooFull(name, old, spec.MaxEntries)) {
 		return old, nil
 	}
 	d.stale[name] = old
@@ -171,6 +172,32 @@ func (d *DataPlane) openMap(name string, spec *mapSpec, sound bool) (*ebpf.Map, 
 	}
 	return m, err
 }
+
+// tooFull says whether a map of learned entries holds more than half of what a
+// smaller one would. An address that found no room in it would be unknown, and
+// packets to it would take the direct path; the other half is for what is learned
+// until the programs use the new map.
+func (d *DataPlane) tooFull(name string, old *ebpf.Map, size uint32) bool {
+	if name != bpfMapAddresses && name != bpfMapGrants || old.MaxEntries() <= size {
+		return false
+	}
+	var held uint32
+	var key, value []byte
+	for it := old.Iterate(); it.Next(&key, &value); {
+		held++
+	}
+	if held <= size/2 {
+		return false
+	}
+	if d.opts.Log != nil {
+		d.opts.Log.Info("a map holds too much to become smaller now", "map", name, "held", held, "wanted", size)
+	}
+	return true
+}
+
+// MaxAddresses is how many addresses can be known: Options.MaxAddresses, or more
+// where an earlier process' map held too much to become smaller.
+func (d *DataPlane) MaxAddresses() int { return int(d.maps[bpfMapAddresses].MaxEntries()) }
 
 func sameLayout(m *ebpf.Map, spec *mapSpec) bool {
 	key, value := spec.KeySize, spec.ValueSize
@@ -193,8 +220,7 @@ func (d *DataPlane) newMap(name string, spec *mapSpec) (*ebpf.Map, error) {
 	return m, nil
 }
 
-// takeOver copies what is not there yet, as much as fits: a map that shrinks
-// loses what finds no room.
+// takeOver copies what is not there yet, and tells what finds no room.
 func (d *DataPlane) takeOver(name string, from, to *ebpf.Map) {
 	if from.Type() == ebpf.RingBuf {
 		return

@@ -74,15 +74,29 @@ func TestOpenTakesEntriesOverIntoMapsOfAnotherSize(t *testing.T) {
 	}
 }
 
-func TestOpenTellsWhatASmallerMapLoses(t *testing.T) {
+// A lost address would be reached by the WAN.
+func TestMapThatHoldsTooMuchToBecomeSmallerStaysAsItIs(t *testing.T) {
 	w := servedWorld(t)
-	var log bytes.Buffer
-	next := w.again(t, func(o *Options) { o.MaxAddresses, o.Log = 4, slog.New(slog.NewTextHandler(&log, nil)) })
-	if got := len(next.knownAddrs(t)); got != 4 {
-		t.Errorf("%d addresses in a map of 4", got)
+	mustAttach(t, w.DataPlane, "lan0")
+	before := w.knownAddrs(t)
+	if len(before) != 20 {
+		t.Fatalf("%d addresses are known, the sizes below are for 20", len(before))
 	}
-	if !strings.Contains(log.String(), "map=addresses lost=16") {
-		t.Errorf("log %q", log.String())
+	for size, want := range map[int]int{4: w.opts.MaxAddresses, 39: w.opts.MaxAddresses, 40: 40} {
+		var log bytes.Buffer
+		next := w.again(t, func(o *Options) { o.MaxAddresses, o.Log = size, slog.New(slog.NewTextHandler(&log, nil)) })
+		if got := next.MaxAddresses(); got != want {
+			t.Errorf("asked for %d: room for %d addresses, want %d", size, got, want)
+		}
+		if got := next.knownAddrs(t); !slices.Equal(got, before) {
+			t.Errorf("asked for %d: known %v, want %v", size, got, before)
+		}
+		if told := strings.Contains(log.String(), "map=addresses"); told != (want != size) {
+			t.Errorf("asked for %d: log %q", size, log.String())
+		}
+		if err := next.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

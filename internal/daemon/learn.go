@@ -123,7 +123,7 @@ func others(held int) string {
 // makeRoom sees to a full map.
 func (d *daemon) makeRoom(ctx context.Context, ev ebpf.Event) {
 	d.set(func(v *view) { v.full = true })
-	limit := d.opened.maxAddresses
+	limit := d.dp.MaxAddresses()
 	if held, ok := d.limits.allow("full"); ok {
 		reason := fmt.Sprintf("the address map is full (%d): addresses of %s found no room%s%s; raise option max_addresses",
 			limit, ev.Name, withheld(ev), others(held))

@@ -126,12 +126,12 @@ func planeMetrics(x *control.Exposition, v *view, u use, open bool) {
 			m.Add(value)
 		}
 	}
-	limit, names := 0, 0
+	names := 0
 	if v.settings != nil {
-		limit, names = v.settings.cfg.Main.MaxAddresses, len(v.settings.plan.Names)
+		names = len(v.settings.plan.Names)
 	}
 	one("routerd_addresses", control.Gauge, float64(u.addresses), "Addresses of listed names that are known.")
-	one("routerd_addresses_limit", control.Gauge, float64(limit), "Addresses that can be known: option max_addresses.")
+	one("routerd_addresses_limit", control.Gauge, float64(u.room), "Addresses that can be known: option max_addresses.")
 	one("routerd_name_rules", control.Gauge, float64(names), "Rules over names in the kernel.")
 	one("routerd_flows", control.Gauge, float64(u.flows), "Connections of listed destinations that are tracked.")
 	for _, c := range statMetrics(&u.stats) {

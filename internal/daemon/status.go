@@ -137,7 +137,7 @@ func (d *daemon) status(context.Context) (control.Status, error) {
 		return control.Status{}, err
 	}
 	out.DataPlane = control.DataPlaneStatus{
-		Hook: string(dp.Hook()), Devices: nonNil(v.attached), Addresses: use.addresses, MaxAddresses: main.MaxAddresses,
+		Hook: string(dp.Hook()), Devices: nonNil(v.attached), Addresses: use.addresses, MaxAddresses: use.room,
 		Names: len(v.settings.plan.Names), Flows: use.flows, Pinned: true,
 	}
 	out.DNS = d.dnsStatus(&v, use.stats)
@@ -201,6 +201,7 @@ func (v *view) kernelProblems() []string {
 type use struct {
 	stats     ebpf.Stats
 	addresses int
+	room      int // for addresses
 	flows     int
 	byDest    map[ebpf.Destination]destinationUse
 	counts    map[ebpf.CountKey]ebpf.Count
@@ -223,7 +224,7 @@ func measureUse(dp *ebpf.DataPlane, v *view) (use, error) {
 	if err != nil {
 		return u, err
 	}
-	u.addresses = len(addresses)
+	u.addresses, u.room = len(addresses), dp.MaxAddresses()
 	for _, a := range addresses {
 		chain, _, ok := v.rule(ruleKey{a.Rule, a.Full})
 		if !ok {
