@@ -30,7 +30,7 @@ func actions() map[Kind]action {
 		Firewall:     {do: reloadFirewall, gentle: always},
 		Routes:       {do: deleteRoutes},
 		LAN:          {do: remakeLAN},
-		Map:          {do: shrinkMap},
+		Map:          {do: fillMap},
 		Disk:         {do: fillDisk, gentle: always},
 		Memory:       {do: shortMemory},
 		Interference: {do: interfereListed, gentle: always},

@@ -2,10 +2,14 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/routerd/routerd/test/lab"
 )
 
 // kill kills the daemon; procd starts it again.
@@ -60,9 +64,13 @@ func (r *run) reload(ctx context.Context) error {
 
 // reload puts other settings in force, or the usual ones if others are.
 func reload(ctx context.Context, r *run, e Event) (string, error) {
-	next, words := reloads()[e.Variant%len(reloads())], "reload of changed settings"
-	if r.settings != usual() {
-		next, words = usual(), "reload of the usual settings"
+	all := changes()
+	x := all[e.Variant%len(all)]
+	next, words := usual(), "reload of the usual settings"
+	next.maxAddresses = r.settings.maxAddresses
+	if r.settings == next {
+		x.change(&next)
+		words = "reload, " + x.words
 	}
 	return words, r.apply(ctx, next)
 }
@@ -94,18 +102,54 @@ func corrupt(ctx context.Context, r *run, e Event) (string, error) {
 	return words, r.apply(ctx, r.settings)
 }
 
-// shrinkMap leaves room for a handful of addresses, under traffic.
-func shrinkMap(ctx context.Context, r *run, e Event) (string, error) {
+// The map of addresses has so much room beyond what is known.
+const spareRoom = 200
+
+// fillMap asks for a map that is too small for what is known, has a client look up
+// names until no other finds room, and gives room again after a while.
+func fillMap(ctx context.Context, r *run, e Event) (string, error) {
 	before := r.settings
 	small := before
 	small.maxAddresses = []int{16, 64, 400}[e.Variant%3]
 	if err := r.apply(ctx, small); err != nil {
 		return "", err
 	}
+	s, err := r.status(ctx)
+	if err != nil {
+		return "", err
+	}
+	// Each name has an address of each family.
+	names := r.spare[:min(len(r.spare), max(0, s.DataPlane.MaxAddresses-s.DataPlane.Addresses)/2+spareRoom/4)]
+	r.spare = r.spare[len(names):]
+	if err := r.flood(ctx, names); err != nil {
+		return "", err
+	}
 	if err := r.wait(ctx, e.Hold); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("room for %d addresses for %.1f s", small.maxAddresses, e.Hold.Seconds()), r.apply(ctx, before)
+	if s, err = r.status(ctx); err != nil {
+		return "", err
+	}
+	before.maxAddresses = max(before.maxAddresses, s.DataPlane.MaxAddresses+spareRoom)
+	return fmt.Sprintf("%d addresses in a map of %d, asked for %d, %d names more",
+		s.DataPlane.Addresses, s.DataPlane.MaxAddresses, small.maxAddresses, len(names)), r.apply(ctx, before)
+}
+
+// flood has a client open many names at once; those that find no room fail.
+func (r *run) flood(ctx context.Context, names []string) error {
+	for _, family := range []string{"4", "6"} {
+		cmd := exec.CommandContext(ctx, r.lab.Program(), "client", "burst", "--names", "-", "--port", "80",
+			"--family", family, "--concurrency", "100")
+		cmd.Stdin = strings.NewReader(strings.Join(names, "\n"))
+		if err := r.lab.Start(lab.Client2, cmd); err != nil {
+			return err
+		}
+		var exit *exec.ExitError
+		if err := cmd.Wait(); err != nil && !errors.As(err, &exit) {
+			return fmt.Errorf("flood: %w", err)
+		}
+	}
+	return nil
 }
 
 // whenWatched waits until both tunnels' peers are known to answer questions: until

@@ -64,6 +64,7 @@ type probed struct {
 // ledger judges what the crowd tells, by what happens at the time.
 type ledger struct {
 	begin time.Duration
+	tell  func(Violation) // is told of each; must not call the ledger
 
 	mu         sync.Mutex // guards all below
 	periods    []period
@@ -74,9 +75,9 @@ type ledger struct {
 	violations []Violation
 }
 
-func newLedger(clients []string) *ledger {
+func newLedger(clients []string, tell func(Violation)) *ledger {
 	l := &ledger{
-		begin: crowd.Now(), probes: map[probed][]crowd.Attempt{},
+		begin: crowd.Now(), tell: tell, probes: map[probed][]crowd.Attempt{},
 		listed: map[crowd.Kind]*Tally{}, unlisted: map[crowd.Kind]*Tally{},
 	}
 	for _, c := range clients {
@@ -101,6 +102,7 @@ func (l *ledger) note(at time.Duration, what, detail string) {
 		}
 	}
 	l.violations = append(l.violations, v)
+	l.tell(v)
 }
 
 // beginEvent opens the period of an event.

@@ -17,6 +17,7 @@ const generatedUsed = 400
 // population is who lives in the lab's internet.
 type population struct {
 	listed, unlisted []crowd.Target
+	spare            []string // listed names that nobody uses
 	// closed are all addresses that must never be seen behind the WAN, plain all
 	// that must never be seen in a tunnel. An address of both kinds is in neither.
 	closed, plain []netip.Addr
@@ -69,6 +70,8 @@ func (p *population) add(n lab.Name, closed, used bool, shared map[netip.Addr]in
 		p.closed = append(p.closed, addresses(n)...)
 		if used {
 			p.listed = append(p.listed, t)
+		} else {
+			p.spare = append(p.spare, n.Name)
 		}
 		return
 	}

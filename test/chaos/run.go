@@ -93,12 +93,12 @@ type run struct {
 	daemon     *supervisor
 	memory     *memoryLimit
 	settings   settings // in force
+	spare      []string // listed names that nobody has used
 
-	upgrades, addresses, reloads int // so far: which comes next
-	done                         map[Kind]int
-	worst                        map[Kind]time.Duration // convergence
-	late                         int                    // events after which it took too long
-	counted                      map[string]seen        // by the witnesses, last
+	upgrades, addresses int // so far: which comes next
+	done                map[Kind]int
+	worst               map[Kind]time.Duration // convergence
+	counted             map[string]seen        // by the witnesses, last
 }
 
 func newRun(o Options, l *lab.Lab, p *population) (*run, error) {
@@ -110,8 +110,11 @@ func newRun(o Options, l *lab.Lab, p *population) (*run, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
+	tell := func(v Violation) {
+		fmt.Fprintf(o.Progress, "%7.1fs  VIOLATION: %s: %s\n", v.At.Seconds(), v.What, v.Detail)
+	}
 	return &run{
-		o: o, lab: l, population: p, ledger: newLedger(clientHosts()), settings: usual(), memory: memory,
+		o: o, lab: l, population: p, ledger: newLedger(clientHosts(), tell), settings: usual(), spare: p.spare, memory: memory,
 		daemon: &supervisor{lab: l, log: log, program: o.Programs[0], born: memory.add},
 		worst:  map[Kind]time.Duration{}, done: map[Kind]int{},
 	}, nil
@@ -245,7 +248,6 @@ func (r *run) settle(ctx context.Context, what string, limit time.Duration) erro
 	r.worst[kind] = max(r.worst[kind], after)
 	verdict := ""
 	if after > limit {
-		r.late++
 		r.ledger.violate("late convergence", "%s: after %.2f s: %s", what, after.Seconds(), r.ledger.lastFailure())
 		verdict = "  TOO LATE"
 	}
@@ -289,7 +291,6 @@ func (r *run) lookAround(ctx context.Context) error {
 			what = "unlisted packets in a tunnel"
 		}
 		r.ledger.violate(what, "%d at %s: %s", more, host, strings.Join(who, "; "))
-		r.say("VIOLATION: %s: %d at %s: %s", what, more, host, strings.Join(who, "; "))
 	}
 	r.counted = now
 	return nil

@@ -21,24 +21,25 @@ type settings struct {
 // usual are those that a run begins with.
 func usual() settings {
 	return settings{
-		preferred: "home", mask: "0x0f000000", maxAddresses: 16384, dns: "secure", level: "info", split: true,
+		preferred: "home", mask: "0x0f000000", maxAddresses: 3000, dns: "secure", level: "info", split: true,
 	}
 }
 
-// reloads are what Reload turns the usual settings into, in order.
-func reloads() []settings {
-	change := func(f func(*settings)) settings {
-		s := usual()
-		f(&s)
-		return s
-	}
-	return []settings{
-		change(func(s *settings) { s.preferred = "other" }),
-		change(func(s *settings) { s.extra = true }),
-		change(func(s *settings) { s.mask = "0x00f00000" }),
-		change(func(s *settings) { s.split = false }),
-		change(func(s *settings) { s.dns = "observe" }),
-		change(func(s *settings) { s.level, s.maxAddresses = "debug", 20000 }),
+// change is what Reload does to the usual settings.
+type change struct {
+	words  string
+	change func(*settings)
+}
+
+// changes are all that Reload does, each in its turn.
+func changes() []change {
+	return []change{
+		{"the other tunnel is preferred", func(s *settings) { s.preferred = "other" }},
+		{"one more destination", func(s *settings) { s.extra = true }},
+		{"another mask of marks", func(s *settings) { s.mask = "0x00f00000" }},
+		{"one destination for all", func(s *settings) { s.split = false }},
+		{"lookups are observed only", func(s *settings) { s.dns = "observe" }},
+		{"a larger map and all messages", func(s *settings) { s.level, s.maxAddresses = "debug", s.maxAddresses+1000 }},
 	}
 }
 
