@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/routerd/routerd/test/lab"
 )
@@ -92,7 +93,7 @@ func corruptions() []string {
 	good := usual().String()
 	return []string{
 		"\x00\xff\xfe garbage \x1b[0m '\n",
-		good[:len(good)*2/3] + "'", // cut in the middle of a value
+		good[:strings.LastIndex(good, "'")], // cut in the middle of a value
 		good + "\toption policy 'tunel'\n",
 	}
 }
