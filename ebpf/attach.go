@@ -72,8 +72,14 @@ func (d *DataPlane) Hook() Hook { return d.hook.kind() }
 // Attach puts the programs on exactly these devices: steer and learn on those
 // of the LAN (and learn on lo where own is set), guard on those of the WAN. A
 // device that does not exist, or that a program cannot be attached to, is skipped
-// and named in the error, after all others are done.
+// and named in the error, after all others are done. Without an error, devices
+// that come from now on are strangers until the next Attach: what is closed does
+// not leave for their clients.
 func (d *DataPlane) Attach(lan, wan []string, own bool) error {
+	newest, err := newestDevice()
+	if err != nil {
+		return err
+	}
 	var want []attachment
 	var errs []error
 	add := func(name string, roles ...role) {
@@ -95,7 +101,23 @@ func (d *DataPlane) Attach(lan, wan []string, own bool) error {
 	if own {
 		want = append(want, attachment{"lo", loIndex, learn, true})
 	}
-	return errors.Join(append(errs, d.apply(want))...)
+	if err := errors.Join(append(errs, d.apply(want))...); err != nil {
+		return err
+	}
+	return d.setConfig(func(c *bpfRdConfig) { c.Newest = newest })
+}
+
+// newestDevice is the highest index that a device of this network has.
+func newestDevice() (uint32, error) {
+	all, err := netlink.LinkList()
+	if err != nil {
+		return 0, fmt.Errorf("list devices: %w", err)
+	}
+	highest := loIndex
+	for _, l := range all {
+		highest = max(highest, l.Attrs().Index)
+	}
+	return uint32(highest), nil
 }
 
 func (d *DataPlane) apply(want []attachment) error {

@@ -42,7 +42,8 @@ type bpfRdConfig struct {
 	Wan          [4]uint32
 	Abi          uint32
 	ResolverPort uint16
-	Pad          [3]uint16
+	Pad          uint16
+	Newest       uint32
 }
 
 type bpfRdCount struct {

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/miekg/dns"
+
 	"github.com/routerd/routerd/internal/owned"
 )
 
@@ -129,5 +131,99 @@ func TestGuardOnBareDevices(t *testing.T) {
 		if got := w.run(t, bpfProgRouterdGuardIp, c.frame.build(), c.via); got.verdict != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got.verdict, c.want)
 		}
+	}
+}
+
+// A device that came after the last Attach has no programs, and its clients'
+// packets have been seen by nobody.
+func TestGuardStopsWhatIsClosedForClientsBehindNewDevices(t *testing.T) {
+	w := servedWorld(t)
+	const old, stranger = 40, 41
+	if err := w.setConfig(func(c *bpfRdConfig) { c.Newest = old }); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name   string
+		server string
+		in     int
+		want   verdict
+	}{
+		{"closed, behind a device that is known", "198.51.100.1", old, passed},
+		{"closed", "198.51.100.1", stranger, dropped},
+		{"closed, IPv6", "2001:db8:5::1", stranger, dropped},
+		{"blocked", "198.51.100.4", stranger, dropped},
+		{"open", "198.51.100.2", stranger, passed},
+		{"direct", "198.51.100.3", stranger, passed},
+		{"closed for some client", "198.51.100.5", stranger, dropped},
+		{"closed network", "203.0.113.1", stranger, dropped},
+		{"open network", "203.0.113.129", stranger, passed},
+		{"unlisted", "192.0.2.1", stranger, passed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := w.run(t, bpfProgRouterdGuard, to(c.server).build(), via{in: c.in, out: w.wan}); got.verdict != c.want {
+				t.Errorf("%s, want %s", got.verdict, c.want)
+			}
+		})
+	}
+}
+
+func TestGuardAnswersListedQueriesFromBehindNewDevices(t *testing.T) {
+	w := resolvingWorld(t)
+	const old, stranger = 40, 41
+	if err := w.setConfig(func(c *bpfRdConfig) { c.Newest = old }); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name     string
+		question string
+		in       int
+		want     verdict
+	}{
+		{"listed", "closed.example", stranger, redirected},
+		{"listed, behind a device that is known", "closed.example", old, passed},
+		{"unlisted", "www.example", stranger, passed},
+		{"direct", "direct.example", stranger, passed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			before, err := w.Stats()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := w.run(t, bpfProgRouterdGuard, ask(c.question, dns.TypeA).build(), via{in: c.in, out: w.wan})
+			if got.verdict != c.want {
+				t.Errorf("%s, want %s", got.verdict, c.want)
+			}
+			after, err := w.Stats()
+			if refused := after.Unanswered > before.Unanswered; err != nil || refused != (c.want == redirected) {
+				t.Errorf("refused: %t, %v", refused, err)
+			}
+		})
+	}
+}
+
+func TestAttachTellsWhichDevicesAreNew(t *testing.T) {
+	w := newWorld(t)
+	newest := func() uint32 {
+		var c bpfRdConfig
+		if err := w.maps[bpfMapConfig].Lookup(uint32(0), &c); err != nil {
+			t.Fatal(err)
+		}
+		return c.Newest
+	}
+	if got := newest(); got != 0 {
+		t.Errorf("%d is the newest device before any program is attached", got)
+	}
+	mustAttach(t, w.DataPlane, "lan0")
+	before := newest()
+	if before < uint32(max(w.lan, w.wan)) {
+		t.Errorf("%d is the newest device, there are %d and %d", before, w.lan, w.wan)
+	}
+	inside(t, w.ns, func() { addVeth(t, "lan9") })
+	if newest() != before {
+		t.Error("a new device is known before programs are attached again")
+	}
+	mustAttach(t, w.DataPlane, "lan0")
+	if newest() <= before {
+		t.Error("a new device stays a stranger")
 	}
 }

@@ -58,7 +58,10 @@ struct rd_config {
 	__u32 wan[4]; /* interface indexes of the direct path, 0: none */
 	__u32 abi;    /* RD_ABI of who made the maps */
 	__u16 resolver_port; /* of routerd's own resolver */
-	__u16 pad[3];
+	__u16 pad;
+	/* The highest interface index when the programs were last attached: the
+	 * kernel gives a device that comes later a higher one. 0: not known. */
+	__u32 newest;
 };
 
 /* Targets of one name: for the name itself and for it and all below. 0: none. */

@@ -3,7 +3,8 @@
  * guard: the last line of defence, on the way out of a WAN device. What steer
  * marked for a tunnel or to be blocked does not leave here, whatever became of
  * rules, routes and firewall; nor does the router's own packet to an address
- * whose destination is never to use the WAN.
+ * whose destination is never to use the WAN, or that of a client behind a device
+ * that is so new that the daemon has not put programs on it.
  */
 #ifndef RD_GUARD_H
 #define RD_GUARD_H
@@ -52,7 +53,7 @@ static __always_inline int maybe_query(struct __sk_buff *skb, int eth)
 	       ip[43] == DNS_PORT;
 }
 
-/* Looks at a query of the router's own; verdict is what other packets to the
+/* Looks at a query on its way out by the WAN; verdict is what other packets to the
  * server get. */
 static __always_inline int own_query(struct __sk_buff *skb, int eth, enum query_at at, int verdict)
 {
@@ -67,15 +68,81 @@ static __always_inline int own_query(struct __sk_buff *skb, int eth, enum query_
 	return query_begin(skb, s, at, eth, verdict);
 }
 
-static __always_inline int guard_unmarked(struct __sk_buff *skb, int eth,
-					  const struct rd_config *cfg)
+/* Whether some destination of the chain at c->target is closed: which client
+ * this is can no longer be seen. */
+static __always_inline int chain_closed(struct choice *c)
+{
+	const struct rd_target *t;
+	__u32 index, *slot;
+	int i;
+
+#pragma clang loop unroll(disable)
+	for (i = 0; i < RD_CHAIN_MAX; i++) {
+		forget();
+		if (!c->target)
+			return 0;
+		t = bpf_map_lookup_elem(&targets, &c->target);
+		if (!t)
+			return 0;
+		index = t->dest;
+		c->target = t->next;
+		slot = bpf_map_lookup_elem(&slots, &index);
+		if (slot && *slot & RD_SLOT_CLOSED)
+			return 1;
+	}
+	return 0;
+}
+
+/* Whether the address at s->c.server is closed for anybody. */
+static __always_inline int closed_for_some(const struct rd_config *cfg, struct scratch *s)
+{
+	const struct rd_known *known = bpf_map_lookup_elem(&addresses, &s->c.server);
+	const struct rd_rule *net;
+
+	s->c.target = known && !(known->flags & RD_K_DRAIN) ? known->target : 0;
+	if (chain_closed(&s->c))
+		return 1;
+	if (!(cfg->flags & RD_F_NETWORKS))
+		return 0;
+	s->key.bits = 128;
+	addr_copy(&s->key.addr, &s->c.server);
+	net = bpf_map_lookup_elem(&networks, &s->key.bits);
+	s->c.target = net && !net->full ? net->suffix : 0;
+	return chain_closed(&s->c);
+}
+
+/* Whether a packet without a mark is to an address that the WAN is closed for. */
+static __always_inline int guard_closed(struct __sk_buff *skb, int eth, const struct rd_config *cfg,
+					int stranger)
 {
 	struct rd_addr far __attribute__((aligned(8)));
-	int closed = cfg->flags & RD_F_OWN && packet_far(skb, eth, 0, &far) &&
-		     guard_own(cfg, &far);
+	struct scratch *s;
 
-	if (cfg->flags & RD_F_RESOLVE_OWN && maybe_query(skb, eth))
-		return own_query(skb, eth, AT_WAN, closed ? TC_ACT_SHOT : TC_ACT_UNSPEC);
+	if (!stranger && !(cfg->flags & RD_F_OWN))
+		return 0;
+	if (!packet_far(skb, eth, 0, &far))
+		return 0;
+	if (!stranger)
+		return guard_own(cfg, &far);
+	s = scratch_get();
+	if (!s)
+		return 1;
+	addr_copy(&s->c.server, &far);
+	return closed_for_some(cfg, s);
+}
+
+/* A packet that no program has seen on its way in: of the router itself, or of a
+ * stranger, which came in by a device that is too new to have programs. One that
+ * shall have none is held up no longer than it takes the daemon to see it. */
+static __always_inline int guard_unmarked(struct __sk_buff *skb, int eth,
+					  const struct rd_config *cfg, int stranger)
+{
+	int closed = guard_closed(skb, eth, cfg, stranger);
+	__u32 turns = stranger ? RD_F_RESOLVE : RD_F_RESOLVE_OWN;
+
+	if (cfg->flags & turns && maybe_query(skb, eth))
+		return own_query(skb, eth, stranger ? AT_STRANGER : AT_WAN,
+				 closed ? TC_ACT_SHOT : TC_ACT_UNSPEC);
 	return closed ? guard_drop() : TC_ACT_UNSPEC;
 }
 
@@ -90,9 +157,12 @@ static __always_inline int guard_packet(struct __sk_buff *skb, int eth)
 	path = (skb->mark & cfg->mark_mask) >> (cfg->mark_shift & 31);
 	if (path == RD_PATH_DIRECT)
 		return TC_ACT_UNSPEC;
-	/* Forwarded and unmarked: steer has seen it. */
-	if (path == RD_PATH_NONE)
-		return skb->ingress_ifindex ? TC_ACT_UNSPEC : guard_unmarked(skb, eth, cfg);
+	if (path == RD_PATH_NONE) {
+		/* Forwarded and unmarked: steer has seen it, unless its device is new. */
+		if (skb->ingress_ifindex && (!cfg->newest || skb->ingress_ifindex <= cfg->newest))
+			return TC_ACT_UNSPEC;
+		return guard_unmarked(skb, eth, cfg, !!skb->ingress_ifindex);
+	}
 	key.bits = 128;
 	if (!packet_far(skb, eth, 0, &key.addr))
 		return TC_ACT_UNSPEC;

@@ -179,7 +179,7 @@ static __always_inline int query_refuse(struct __sk_buff *skb, struct scratch *s
 		return TC_ACT_UNSPEC;
 	if (s->q.eth && !swap_macs(skb))
 		return TC_ACT_SHOT;
-	return bpf_redirect(skb->ifindex, s->q.at == AT_WAN ? BPF_F_INGRESS : 0);
+	return bpf_redirect(skb->ifindex, s->q.at == AT_LAN ? 0 : BPF_F_INGRESS);
 }
 
 /* Lets a packet that was about to leave by the WAN come in by lo. That has an
@@ -209,7 +209,7 @@ static __always_inline int query_end(struct __sk_buff *skb, const struct rd_conf
 				     struct scratch *s)
 {
 	if (!s->q.listed) {
-		if (s->q.at == AT_WAN && s->q.verdict == TC_ACT_SHOT)
+		if (s->q.at >= AT_WAN && s->q.verdict == TC_ACT_SHOT)
 			stat_add(RD_STAT_GUARDED, 1);
 		return s->q.verdict;
 	}
@@ -217,7 +217,8 @@ static __always_inline int query_end(struct __sk_buff *skb, const struct rd_conf
 	if (s->q.others || s->p.frag != FRAG_NONE || !query_own(skb, s))
 		return query_unturned();
 	forget();
-	if (!query_heard(skb, cfg, s))
+	/* The resolver's answer would not find its way back to a stranger. */
+	if (s->q.at == AT_STRANGER || !query_heard(skb, cfg, s))
 		return query_refuse(skb, s);
 	if (!turn_end(skb, &s->p, END_DST, &s->q.own, cfg->resolver_port))
 		return query_unturned();

@@ -18,7 +18,7 @@ import (
 
 // What each client does.
 const (
-	workers = 6
+	workers = 4
 	lasting = 2 // of each family, listed and unlisted
 )
 

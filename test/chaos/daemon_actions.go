@@ -102,8 +102,12 @@ func corrupt(ctx context.Context, r *run, e Event) (string, error) {
 	return words, r.apply(ctx, r.settings)
 }
 
-// The map of addresses has so much room beyond what is known.
-const spareRoom = 200
+// spareRoom is how many addresses the clients' names may still bring, and
+// excessNames how many names more than fit are looked up.
+const (
+	spareRoom   = 1400
+	excessNames = 50
+)
 
 // fillMap asks for a map that is too small for what is known, has a client look up
 // names until no other finds room, and gives room again after a while.
@@ -119,7 +123,7 @@ func fillMap(ctx context.Context, r *run, e Event) (string, error) {
 		return "", err
 	}
 	// Each name has an address of each family.
-	names := r.spare[:min(len(r.spare), max(0, s.DataPlane.MaxAddresses-s.DataPlane.Addresses)/2+spareRoom/4)]
+	names := r.spare[:min(len(r.spare), max(0, s.DataPlane.MaxAddresses-s.DataPlane.Addresses)/2+excessNames)]
 	r.spare = r.spare[len(names):]
 	if err := r.flood(ctx, names); err != nil {
 		return "", err

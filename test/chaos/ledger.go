@@ -73,6 +73,7 @@ type ledger struct {
 	listed     map[crowd.Kind]*Tally
 	unlisted   map[crowd.Kind]*Tally
 	violations []Violation
+	controls   []crowd.Attempt // good ones, no older than controlAge
 }
 
 func newLedger(clients []string, tell func(Violation)) *ledger {
@@ -139,6 +140,10 @@ func (l *ledger) excuse(cuts bool, families ...int) (end func()) {
 func (l *ledger) take(a crowd.Attempt) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if a.Kind == crowd.Control {
+		l.takeControl(a)
+		return
+	}
 	if a.Kind == crowd.Probe {
 		key := probed{a.Client, a.Family}
 		l.probes[key] = append(l.probes[key], a)
@@ -193,7 +198,7 @@ func (l *ledger) takeListed(a crowd.Attempt) {
 		return a.End >= p.from && (p.to == 0 || a.Begin <= p.to+slack) && !(p.gentle && a.Kind == crowd.Lasting)
 	})
 	switch {
-	case excused:
+	case excused, a.Kind == crowd.Probe && l.strain() > 1:
 		t.Excused++
 	case a.Kind == crowd.Lasting:
 		l.note(a.End, "listed connection cut", a.String())

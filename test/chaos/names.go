@@ -12,7 +12,7 @@ import (
 )
 
 // How many names of the generated ones are used, listed and not.
-const generatedUsed = 400
+const generatedUsed = 250
 
 // population is who lives in the lab's internet.
 type population struct {

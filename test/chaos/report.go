@@ -30,6 +30,7 @@ type Packets struct {
 type Report struct {
 	Seed       uint64               `json:"seed"`
 	Minutes    float64              `json:"minutes"`
+	Strain     float64              `json:"strain"` // how many times slower than usual the machine was, at most
 	Events     []KindReport         `json:"events"`
 	Listed     map[crowd.Kind]Tally `json:"listed"`
 	Unlisted   map[crowd.Kind]Tally `json:"unlisted"`
@@ -39,7 +40,7 @@ type Report struct {
 
 // report puts together what was counted.
 func (r *run) report() Report {
-	out := Report{Seed: r.o.Seed, Minutes: (crowd.Now() - r.ledger.begin).Minutes()}
+	out := Report{Seed: r.o.Seed, Minutes: (crowd.Now() - r.ledger.begin).Minutes(), Strain: r.strain}
 	out.Listed, out.Unlisted, out.Violations = r.ledger.results()
 	for _, k := range r.o.Kinds {
 		if r.done[k] > 0 {
@@ -63,7 +64,11 @@ const shownViolations = 8
 // Text is the report as people read it.
 func (r Report) Text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d, %.1f minutes\n\n", r.Seed, r.Minutes)
+	fmt.Fprintf(&b, "seed %d, %.1f minutes\n", r.Seed, r.Minutes)
+	if r.Strain > 1 {
+		fmt.Fprintf(&b, "others used the machine, which was up to %.1f times slower than usual\n", r.Strain)
+	}
+	b.WriteString("\n")
 	fmt.Fprintf(&b, "EVENT         TIMES  CONVERGED AFTER, AT MOST\n")
 	total := 0
 	for _, k := range r.Events {

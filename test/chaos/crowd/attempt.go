@@ -19,6 +19,7 @@ const (
 	Stratum Kind = "stratum" // a miner's session of a second
 	Probe   Kind = "probe"   // plain HTTP after a fresh lookup, within ProbeTime
 	Lasting Kind = "lasting" // one connection, used several times a second
+	Control Kind = "control" // plain HTTP at a known unlisted address: tells how fast the machine is
 )
 
 // Attempt is what came of one connection.

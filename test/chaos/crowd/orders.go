@@ -53,6 +53,7 @@ func Run(ctx context.Context, in io.Reader, out io.Writer) error {
 	for _, family := range []int{4, 6} {
 		all.Go(func() { c.probe(ctx, c.random(uint64(2000+family)), family) }) // ends with ctx
 	}
+	all.Go(func() { c.control(ctx, c.random(3000)) }) // ends with ctx
 	all.Wait()
 	return c.failed
 }
