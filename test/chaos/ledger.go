@@ -49,7 +49,7 @@ type period struct {
 type Tally struct {
 	Made    int `json:"made"`
 	Failed  int `json:"failed"`  // those that are no violation included
-	Excused int `json:"excused"` // of the failed: the event itself took them away
+	Excused int `json:"excused"` // of the failed: by an event itself, or by a machine that others use
 }
 
 // streak is how many probes in a row tell that traffic works.
@@ -73,7 +73,7 @@ type ledger struct {
 	listed     map[crowd.Kind]*Tally
 	unlisted   map[crowd.Kind]*Tally
 	violations []Violation
-	controls   []crowd.Attempt // good ones, no older than controlAge
+	controls   []crowd.Attempt // no older than controlAge
 }
 
 func newLedger(clients []string, tell func(Violation)) *ledger {
@@ -177,7 +177,7 @@ func (l *ledger) takeUnlisted(a crowd.Attempt) {
 	if a.OK {
 		return
 	}
-	if slices.ContainsFunc(l.windows, func(w window) bool { return w.excuses(a) }) {
+	if slices.ContainsFunc(l.windows, func(w window) bool { return w.excuses(a) }) || l.starves(a) {
 		t.Excused++
 		return
 	}
@@ -198,7 +198,7 @@ func (l *ledger) takeListed(a crowd.Attempt) {
 		return a.End >= p.from && (p.to == 0 || a.Begin <= p.to+slack) && !(p.gentle && a.Kind == crowd.Lasting)
 	})
 	switch {
-	case excused, a.Kind == crowd.Probe && l.strain() > 1:
+	case excused, l.starves(a):
 		t.Excused++
 	case a.Kind == crowd.Lasting:
 		l.note(a.End, "listed connection cut", a.String())

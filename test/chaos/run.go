@@ -42,7 +42,7 @@ type Options struct {
 const (
 	readyTime     = 30 * time.Second
 	convergeTime  = 5 * time.Second // after an event, until listed names work
-	recoverTime   = 2 * time.Minute // after that, until the run is given up
+	recoverTime   = time.Minute     // after that, until the run is given up
 	watchEvery    = 500 * time.Millisecond
 	pollEvery     = 50 * time.Millisecond
 	endTime       = 20 * time.Second
@@ -239,11 +239,12 @@ func (r *run) settle(ctx context.Context, what string, limit time.Duration) erro
 	// The probes that show it need a moment more.
 	err := r.until(ctx, limit+streak*crowd.ProbeTime, "listed names work", works)
 	if err != nil && ctx.Err() == nil {
-		err = r.until(ctx, recoverTime, "listed names work", works)
+		long := time.Duration(float64(recoverTime) * r.ledger.strained())
+		err = r.until(ctx, long, "listed names work", works)
 	}
 	kind := r.ledger.kind()
 	if err != nil {
-		r.ledger.violate("no convergence", "%s: listed names do not work after %s: %s", what, recoverTime, r.ledger.lastFailure())
+		r.ledger.violate("no convergence", "%s: listed names do not work: %s", what, r.ledger.lastFailure())
 		return fmt.Errorf("%w: %s", err, r.ledger.lastFailure())
 	}
 	r.worst[kind] = max(r.worst[kind], after)

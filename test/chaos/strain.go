@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/routerd/routerd/test/chaos/crowd"
@@ -13,17 +14,29 @@ import (
 const (
 	controlAge   = 10 * time.Second
 	controlUsual = 25 * time.Millisecond // some five times what an idle machine needs
-	strainMost   = 10
+	// starving is how many times slower the machine is when connections time out
+	// for want of a processor.
+	starving = 4
 )
 
-// takeControl is called with mu held. Failures are events' doing or are told by
-// other attempts.
+// takeControl is called with mu held. One that fails at an event may have lost its
+// line and says nothing.
 func (l *ledger) takeControl(a crowd.Attempt) {
 	old := func(c crowd.Attempt) bool { return a.End-c.End > controlAge }
 	l.controls = slices.DeleteFunc(l.controls, old)
-	if a.OK {
+	if a.OK || !slices.ContainsFunc(l.windows, func(w window) bool { return w.excuses(a) }) {
 		l.controls = append(l.controls, a)
 	}
+}
+
+// starves says whether an attempt timed out where others' work is reason enough. It
+// is called with mu held.
+func (l *ledger) starves(a crowd.Attempt) bool {
+	limit := float64(starving)
+	if a.Kind == crowd.Probe {
+		limit = 1 // it has a second
+	}
+	return l.strain() > limit && strings.Contains(a.Error, "timeout")
 }
 
 // strain is called with mu held: how many times slower than usual the machine is,
@@ -38,7 +51,7 @@ func (l *ledger) strain() float64 {
 	}
 	slices.Sort(took)
 	slow := took[len(took)*3/4]
-	return min(max(1, float64(slow)/float64(controlUsual)), strainMost)
+	return max(1, float64(slow)/float64(controlUsual))
 }
 
 // strained is strain for those that do not hold mu.
