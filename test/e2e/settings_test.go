@@ -1,8 +1,10 @@
 package e2e_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -126,21 +128,7 @@ func TestLANDeviceThatAppearsLaterIsAttached(t *testing.T) {
 	if s := w.status(); len(s.Problems) == 0 || !strings.Contains(strings.Join(s.Problems, "\n"), "br-guest") {
 		t.Errorf("no problem names the missing device: %q", s.Problems)
 	}
-	const guests = `
-set -e
-ip link add br-guest type bridge
-ip link set lan2 master br-guest
-ip link set br-guest up
-ip addr add 192.168.1.1/32 dev br-guest
-ip route add 192.168.1.20/32 dev br-guest
-ip -6 route add 2d00:1:1::20/128 dev br-guest
-ip -6 addr add fe80::1/64 dev br-guest
-nft insert rule inet fw4 forward iifname br-guest accept
-nft insert rule inet fw4 forward oifname br-guest ct state established,related accept
-nft insert rule inet fw4 input iifname br-guest accept
-`
-	defer w.onRouter("sh", "-c", "ip link set lan2 master br-lan; ip link delete br-guest; nft -f /run/lab/nft.rules; ip -6 neigh flush all")
-	w.onRouter("sh", "-c", guests)
+	w.moveToGuests()
 	within(t, usual, "the new device is steered", func() bool {
 		return strings.Contains(strings.Join(w.status().DataPlane.Devices, " "), "br-guest")
 	})
@@ -154,6 +142,59 @@ nft insert rule inet fw4 input iifname br-guest accept
 	if s := w.status(); strings.Contains(strings.Join(s.Problems, "\n"), "br-guest") {
 		t.Errorf("the problem is still told: %q", s.Problems)
 	}
+}
+
+// guests makes another LAN device, br-guest, and moves client2 behind it, over IPv4.
+const guests = `
+set -e
+ip link add br-guest type bridge
+ip link set lan2 master br-guest
+ip link set br-guest up
+ip addr add 192.168.1.1/32 dev br-guest
+ip route add 192.168.1.20/32 dev br-guest
+ip -6 route add 2d00:1:1::20/128 dev br-guest
+ip -6 addr add fe80::1/64 dev br-guest
+nft insert rule inet fw4 forward iifname br-guest accept
+nft insert rule inet fw4 forward oifname br-guest ct state established,related accept
+nft insert rule inet fw4 input iifname br-guest accept
+`
+
+// moveToGuests does so until the test ends.
+func (w *world) moveToGuests() {
+	w.Helper()
+	w.Cleanup(func() {
+		w.onRouter("sh", "-c", "ip link set lan2 master br-lan; ip link delete br-guest; nft -f /run/lab/nft.rules; ip -6 neigh flush all")
+	})
+	w.onRouter("sh", "-c", guests)
+}
+
+func TestLANDeviceThatAppearsWithoutADaemonLeaksNothing(t *testing.T) {
+	w := raise(t, ownLab(t, lab.Options{}), usualSettings)
+	const known, fresh, after = "n01852.fresh.binance.com", "n01856.fresh.binance.com", "n01860.fresh.binance.com"
+	w.goes(lab.Client2, overHome, known)
+	w.stop(syscall.SIGKILL)
+	w.moveToGuests()
+
+	at := fmt.Sprintf("%s:443:%s", known, address(t, known, 4))
+	if r := w.runOn(lab.Client2, "", "curl", "--silent", "--max-time", "3", "--resolve", at, "https://"+known+"/"); r.status == 0 {
+		t.Errorf("a listed name at its known address went %s", seenWay(r))
+	}
+	const public = lab.Resolver4 + ":53"
+	if r := w.open(lab.Client2, 4, fresh, "--dns", public); r.OK || !strings.Contains(r.Error, "ServerFailure") {
+		t.Errorf("a listed name went %s: %s", way(r), r.Error)
+	}
+	if r := w.open(lab.Client2, 4, lab.PlainNames()[1852], "--dns", public); way(r) != directly {
+		t.Errorf("an unlisted name went %s: %s", way(r), r.Error)
+	}
+	w.noLeak(known, fresh)
+
+	// It is not in the settings: the next daemon leaves its clients alone.
+	w.start()
+	w.ready()
+	within(t, usual, "clients of a device that is not steered go by the WAN", func() bool {
+		return way(w.open(lab.Client2, 4, after, "--dns", public)) == directly
+	})
+	w.goes(lab.Client, overHome, known, fresh)
 }
 
 func TestFullAddressMapIsToldAndLeaksNothing(t *testing.T) {
