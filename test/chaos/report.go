@@ -75,7 +75,7 @@ func (r Report) Text() string {
 		total += k.Done
 		fmt.Fprintf(&b, "%-13s %5d  %5.2f s\n", k.Kind, k.Done, k.Worst.Seconds())
 	}
-	fmt.Fprintf(&b, "%-13s %5d\n\nCONNECTIONS         MADE  FAILED  BY AN EVENT ITSELF\n", "all", total)
+	fmt.Fprintf(&b, "%-13s %5d\n\nCONNECTIONS         MADE  FAILED  EXCUSED\n", "all", total)
 	tallies(&b, "listed", r.Listed)
 	tallies(&b, "unlisted", r.Unlisted)
 	p := r.Packets
@@ -88,7 +88,7 @@ func (r Report) Text() string {
 func tallies(b *strings.Builder, title string, all map[crowd.Kind]Tally) {
 	for _, k := range slices.Sorted(maps.Keys(all)) {
 		t := all[k]
-		fmt.Fprintf(b, "%-8s %-8s %6d  %6d  %6d\n", title, k, t.Made, t.Failed, t.Excused)
+		fmt.Fprintf(b, "%-8s %-8s %6d  %6d  %7d\n", title, k, t.Made, t.Failed, t.Excused)
 	}
 }
 

@@ -28,10 +28,10 @@ kill              3   1.40 s
 interference     12   0.09 s
 all              15
 
-CONNECTIONS         MADE  FAILED  BY AN EVENT ITSELF
-listed   http        331       7       7
-listed   probe      1408      33      33
-unlisted lasting       8       1       1
+CONNECTIONS         MADE  FAILED  EXCUSED
+listed   http        331       7        7
+listed   probe      1408      33       33
+unlisted lasting       8       1        1
 
 PACKETS            WAN  TUNNELS
 listed               0    30785
