@@ -252,7 +252,7 @@ func (r *run) settle(ctx context.Context, what string, limit time.Duration) erro
 	if strain > 1 {
 		verdict = fmt.Sprintf(", machine %.1f times slower than usual", strain)
 	}
-	if after.Seconds() > limit.Seconds()*strain {
+	if strain < unjudged && after.Seconds() > limit.Seconds()*strain {
 		r.ledger.violate("late convergence", "%s: after %.2f s%s: %s", what, after.Seconds(), verdict, r.ledger.lastFailure())
 	}
 	r.strain = max(r.strain, strain)

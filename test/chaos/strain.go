@@ -17,6 +17,8 @@ const (
 	// starving is how many times slower the machine is when connections time out
 	// for want of a processor.
 	starving = 4
+	// unjudged is from where on times say nothing of routerd.
+	unjudged = 10
 )
 
 // takeControl is called with mu held. One that fails at an event may have lost its
