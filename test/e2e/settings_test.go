@@ -194,7 +194,12 @@ func TestLANDeviceThatAppearsWithoutADaemonLeaksNothing(t *testing.T) {
 	within(t, usual, "clients of a device that is not steered go by the WAN", func() bool {
 		return way(w.open(lab.Client2, 4, after, "--dns", public)) == directly
 	})
-	w.goes(lab.Client, overHome, known, fresh)
+	// Over IPv4 br-guest has br-lan's address too.
+	for _, r := range w.burst(lab.Client, 6, []string{known, fresh}) {
+		if got := way(r); got != overHome {
+			t.Errorf("a listed name went %s: %s", got, r.Error)
+		}
+	}
 }
 
 func TestFullAddressMapIsToldAndLeaksNothing(t *testing.T) {
