@@ -166,6 +166,10 @@ func (w *world) moveToGuests() {
 		w.onRouter("sh", "-c", "ip link set lan2 master br-lan; ip link delete br-guest; nft -f /run/lab/nft.rules; ip -6 neigh flush all")
 	})
 	w.onRouter("sh", "-c", guests)
+	// Both bridges have other MAC addresses than br-lan had.
+	for _, host := range []string{lab.Client, lab.Client2} {
+		w.on(host, "ip", "neigh", "flush", "all")
+	}
 }
 
 func TestLANDeviceThatAppearsWithoutADaemonLeaksNothing(t *testing.T) {
