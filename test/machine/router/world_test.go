@@ -35,6 +35,7 @@ type world struct {
 	*testing.T
 	dir                       string // of settings, socket and state
 	client, router, net, exit *host
+	installed                 string // the routerd that runs
 	daemon                    *exec.Cmd
 	log                       string
 }
