@@ -95,7 +95,7 @@ func corrupt(ctx context.Context, r *run, e Event) (string, error) {
 		if err := r.daemon.kill(); err != nil {
 			return "", err
 		}
-		if err := r.settle(ctx, fmt.Sprintf("%-18s settings broken, kill -9 over them", e), convergeTime); err != nil {
+		if err := r.settle(ctx, fmt.Sprintf("%-18s settings broken, kill -9 over them", e), r.o.Converge); err != nil {
 			return "", err
 		}
 	}
@@ -187,7 +187,7 @@ func silencePeer(ctx context.Context, r *run, e Event) (string, error) {
 	words := "peer on " + strings.Join(which, " and ")
 	wait := func() error { return r.wait(ctx, 2*e.Hold) }
 	if len(which) == 1 {
-		wait = func() error { return r.settle(ctx, fmt.Sprintf("%-18s %s falls silent", e, words), convergeTime) }
+		wait = func() error { return r.settle(ctx, fmt.Sprintf("%-18s %s falls silent", e, words), r.o.Converge) }
 	}
 	begun := time.Now()
 	if err := wait(); err != nil {

@@ -36,7 +36,7 @@ func fillDisk(ctx context.Context, r *run, e Event) (string, error) {
 			return "", err
 		}
 	}
-	if err := r.settle(ctx, fmt.Sprintf("%-18s %s", e, words), convergeTime); err != nil {
+	if err := r.settle(ctx, fmt.Sprintf("%-18s %s", e, words), r.o.Converge); err != nil {
 		return "", err
 	}
 	_, err := r.router(ctx, "rm -f "+fill)

@@ -153,7 +153,7 @@ func interfereListed(ctx context.Context, r *run, e Event) (words string, err er
 		return "", err
 	}
 	defer func() { err = errors.Join(err, undo()) }()
-	if err := r.settle(ctx, fmt.Sprintf("%-18s provider begins %s", e, x.Kind), convergeTime); err != nil {
+	if err := r.settle(ctx, fmt.Sprintf("%-18s provider begins %s", e, x.Kind), r.o.Converge); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("provider ends %s", x.Kind), r.wait(ctx, e.Hold)

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -28,6 +29,9 @@ type Options struct {
 	Seed  uint64
 	// Lasting is for how long events go on.
 	Lasting time.Duration
+	// Converge is how long listed names may take to work again after an event; 0
+	// is 5 s.
+	Converge time.Duration
 	// Kinds are what may happen; nil is Kinds().
 	Kinds []Kind
 	// RDLab is the lab's program; "" builds it.
@@ -58,6 +62,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	if o.Kinds == nil {
 		o.Kinds = Kinds()
 	}
+	o.Converge = cmp.Or(o.Converge, convergeTime)
 	for i, p := range o.Programs {
 		var err error
 		if o.Programs[i], err = filepath.Abs(p); err != nil {
@@ -225,7 +230,7 @@ func (r *run) event(ctx context.Context, e Event) error {
 		return err
 	}
 	r.done[e.Kind]++
-	return r.settle(ctx, fmt.Sprintf("%-18s %s", e, detail), convergeTime)
+	return r.settle(ctx, fmt.Sprintf("%-18s %s", e, detail), r.o.Converge)
 }
 
 // settle waits until listed names work, and says how long that took.
