@@ -220,6 +220,10 @@ func TestDrainedAddressesCarryTheirOldFlowsOnly(t *testing.T) {
 		w.goes(t, "new SYN from the old port", to(server), unsteered)
 		w.goes(t, "new datagram", to(server, protocol(udp), port(50002)), unsteered)
 		w.goes(t, "fragment of another", to(server, protocol(udp), fragment(88, false), func(f *frame) { f.id++ }), unsteered)
+		// With one identification, other protocols are other packets over IPv4
+		// (RFC 791), and the same one over IPv6 (RFC 8200 4.5).
+		other := to(server, protocol(icmp4), fragment(88, false))
+		w.goes(t, "fragment of another protocol", other, map[bool]owned.PathIndex{false: unsteered, true: tunnelA}[other.v6()])
 	}
 	mustSet(t, w.DataPlane, w.tables)
 	w.goes(t, "new SYN after the rule is back", to("198.51.100.1", port(50003)), tunnelA)
