@@ -296,6 +296,7 @@ type bpfScratch struct {
 		Size     uint32
 		Nsvcb    uint32
 		Nfound   uint32
+		Taken    uint32
 		Target   uint32
 		Full     uint32
 		Refused  uint32
@@ -306,6 +307,7 @@ type bpfScratch struct {
 		Looking  uint32
 		Verified uint32
 		Back     uint32
+		_        [4]byte
 		Hash     uint64
 		Rule     uint64
 	}

@@ -13,8 +13,8 @@ const strictAlignment = 1
 // The verifier's work is a router's start-up time: about 100,000 instructions a
 // second on a MIPS 24K.
 const (
-	maxVerifiedEach = 60_000
-	maxVerifiedAll  = 200_000
+	maxVerifiedEach = 25_000
+	maxVerifiedAll  = 160_000
 )
 
 // every program, and whether a router loads it that has Ethernet devices only.

@@ -12,8 +12,8 @@
 #define DNS_HEADER 12
 #define DNS_MIN (DNS_HEADER + 5)		      /* root name, type, class */
 #define DNS_QUESTION_MAX (DNS_HEADER + RD_NAME_MAX + 4) /* header and question */
-#define DNS_STEPS 32
-#define DNS_LETTERS 64
+#define DNS_STEPS 16
+#define DNS_LETTERS 32
 
 #define TYPE_A 1
 #define TYPE_AAAA 28

@@ -23,6 +23,7 @@
 #define HELLO_AT 768 /* in msg: ahead of it is room for a tail, and for the name */
 #define HELLO_MAX (RD_MSG_MAX - HELLO_AT)
 #define HELLO_STEPS 12
+#define HELLO_LETTERS 64
 #define HELLO_TTL 3353 /* ticks, an hour */
 #define HOST_MAX 253
 
@@ -31,6 +32,7 @@ enum hello_state {
 	HELLO_COMPRESSION,
 	HELLO_EXTENSIONS,
 	HELLO_EXTENSION,
+	HELLO_LABELS, /* the name was found, and becomes that of a DNS message */
 };
 
 enum hello_walk {
@@ -221,27 +223,35 @@ static __always_inline enum hello_walk hello_more(struct __sk_buff *skb, struct 
 	return hello_load(skb, s, h->skip) ? HELLO_ON : HELLO_BAD;
 }
 
-/* The name as a DNS message has it: each dot, and one in front, becomes the
- * length of what follows. 0 where it is not a sound one. */
-static __always_inline int hello_labels(struct scratch *s)
+static __always_inline void labels_begin(struct scratch *s)
 {
-	__u32 i, c, n = s->h.name_len;
-	int k;
+	__u32 n = s->h.name_len;
 
 	__builtin_memset(s->label, 0, sizeof(s->label));
 	s->msg[DNS_HEADER + 1 + (n & 0xff)] = 0;
 	s->a.name_len = n + 2;
 	s->a.len = 0; /* octets of the label so far */
 	s->a.n = n;
+	s->h.state = HELLO_LABELS;
+	forget();
+}
+
+/* The name as a DNS message has it, from its end: each dot, and one in front,
+ * becomes the length of what follows. */
+static __always_inline enum walk hello_labels(struct scratch *s)
+{
+	__u32 i, c;
+	int k;
+
 #pragma clang loop unroll(disable)
-	for (k = 0; k <= HOST_MAX; k++) {
+	for (k = 0; k < HELLO_LETTERS; k++) {
 		forget();
 		i = s->a.n & 0xff;
 		c = i ? s->msg[(s->h.name + i - 1) & MSG_MASK] : '.';
 		if (c == '.') {
 			c = s->a.len;
 			if (c - 1 >= 63)
-				return 0;
+				return WALK_BAD;
 			label_set(s, i);
 			s->a.len = 0;
 		} else {
@@ -249,10 +259,10 @@ static __always_inline int hello_labels(struct scratch *s)
 		}
 		s->msg[DNS_HEADER + i] = c;
 		if (!i)
-			return 1;
+			return WALK_DONE;
 		s->a.n = i - 1;
 	}
-	return 0;
+	return WALK_MORE;
 }
 
 static __always_inline int hello_stage(struct __sk_buff *skb)
@@ -272,21 +282,37 @@ static __always_inline int hello_stage(struct __sk_buff *skb)
 	return s->q.verdict;
 }
 
+/* Looks for the name, and goes on with its letters. */
+static __always_inline int hello_find(struct __sk_buff *skb, struct scratch *s)
+{
+	enum hello_walk w = hello_walk(s);
+
+	forget();
+	if (w == HELLO_CUT)
+		hello_keep(skb, s);
+	else if (w == HELLO_NAME)
+		labels_begin(s);
+	if (w == HELLO_ON || w == HELLO_NAME)
+		bpf_tail_call(skb, &stages, STAGE_WALK);
+	return s->q.verdict;
+}
+
+/* One of the stages that read a hello, a part of it at a time. */
 static __always_inline int walk_stage(struct __sk_buff *skb)
 {
 	const struct rd_config *cfg = config_get();
 	struct scratch *s = scratch_get();
-	enum hello_walk w;
+	enum walk walk;
 
 	if (!cfg || !s)
 		return TC_ACT_UNSPEC;
-	w = hello_walk(s);
+	if (s->h.state != HELLO_LABELS)
+		return hello_find(skb, s);
+	walk = hello_labels(s);
 	forget();
-	if (w == HELLO_ON)
+	if (walk == WALK_MORE)
 		bpf_tail_call(skb, &stages, STAGE_WALK);
-	else if (w == HELLO_CUT)
-		hello_keep(skb, s);
-	if (w != HELLO_NAME || !hello_labels(s))
+	if (walk != WALK_DONE)
 		return s->q.verdict;
 	stat_add(RD_STAT_HELLOS, 1);
 	match_begin(cfg, s, LOOK_HELLO);

@@ -8,6 +8,7 @@
 #include "choose.h"
 
 #define RECENT_TICKS_SHIFT 3 /* 8 ticks, about as many seconds */
+#define FOUND_STEPS 8 /* addresses that are dealt with in one go */
 
 static __always_inline void known_fill(struct scratch *s)
 {
@@ -71,12 +72,8 @@ static __always_inline int learn_address(struct scratch *s, __u32 ttl)
 	return 1;
 }
 
-/* Learns what was collected, and leaves in the event what is known now. */
-static __always_inline void learn_found(struct scratch *s)
+static __always_inline void learn_begin_found(struct scratch *s)
 {
-	__u32 n, ttl, *range;
-	int i;
-
 	s->a.now = now_ticks();
 	s->a.no_room = 0;
 	s->a.refused = 0;
@@ -85,32 +82,55 @@ static __always_inline void learn_found(struct scratch *s)
 	s->key.bits = 128;
 	s->key.client = s->c.client;
 	known_fill(s);
+	forget();
+}
+
+/* Learns one address of those that were collected; 0 where there is no room. */
+static __always_inline int learn_one(struct scratch *s, __u32 i)
+{
+	__u32 n, ttl = s->ttl[i & (RD_RECORDS_MAX - 1)], *range;
+
+	addr_copy(&s->key.addr, &s->event.addr[i & (RD_RECORDS_MAX - 1)]);
+	range = bpf_map_lookup_elem(&exempt, &s->key.bits);
+	if (range && *range) {
+		s->a.refused++;
+		return 1;
+	}
+	if (!learn_address(s, ttl))
+		return 0;
+	n = s->event.addresses;
+	addr_copy(&s->event.addr[n & (RD_RECORDS_MAX - 1)], &s->key.addr);
+	s->event.addresses = n + 1;
+	s->a.mix += ((const __u32 *)&s->key.addr)[1] * 31 + ((const __u32 *)&s->key.addr)[3];
+	if (!n || ttl < s->event.ttl)
+		s->event.ttl = ttl;
+	return 1;
+}
+
+/* Learns some of what was collected, and leaves in the event what is known now. */
+static __always_inline enum walk learn_found(struct scratch *s)
+{
+	int i;
+
+	if (!s->a.taken)
+		learn_begin_found(s);
 #pragma clang loop unroll(disable)
-	for (i = 0; i < RD_RECORDS_MAX; i++) {
+	for (i = 0; i < FOUND_STEPS; i++) {
 		forget();
-		if (i >= s->a.nfound)
+		if (s->a.taken >= s->a.nfound)
 			break;
-		addr_copy(&s->key.addr, &s->event.addr[i]);
-		range = bpf_map_lookup_elem(&exempt, &s->key.bits);
-		if (range && *range) {
-			s->a.refused++;
-			continue;
-		}
-		ttl = s->ttl[i];
-		if (!learn_address(s, ttl)) {
+		s->a.taken++;
+		if (!learn_one(s, s->a.taken - 1)) {
 			s->a.no_room = 1;
-			break;
+			s->a.taken = s->a.nfound;
 		}
-		n = s->event.addresses;
-		addr_copy(&s->event.addr[n & (RD_RECORDS_MAX - 1)], &s->key.addr);
-		s->event.addresses = n + 1;
-		s->a.mix += ((const __u32 *)&s->key.addr)[1] * 31 + ((const __u32 *)&s->key.addr)[3];
-		if (!n || ttl < s->event.ttl)
-			s->event.ttl = ttl;
 	}
 	forget();
+	if (s->a.taken < s->a.nfound)
+		return WALK_MORE;
 	stat_add(RD_STAT_LEARNED, s->event.addresses);
 	stat_add(RD_STAT_REFUSED, s->a.refused);
+	return WALK_DONE;
 }
 
 /* Whether the same name, client and addresses were told within the last ticks: a

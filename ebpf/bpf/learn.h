@@ -147,6 +147,7 @@ static __always_inline void records_begin(struct scratch *s)
 	s->event.ttl = 0;
 	s->a.n = 0;
 	s->a.nfound = 0;
+	s->a.taken = 0;
 	s->a.nsvcb = 0;
 	s->a.off = DNS_HEADER + s->a.name_len + 4;
 	s->a.qtype = get16(&s->msg[(DNS_HEADER + s->a.name_len) & MSG_MASK]);
@@ -231,60 +232,74 @@ static __always_inline int learn_match(struct __sk_buff *skb)
 	return learn_matched(skb, cfg, s);
 }
 
-/* Marks what is known of the addresses of an unlisted name, and leaves in the
+/* Marks what is known of some addresses of an unlisted name, and leaves in the
  * event what was not marked before. */
-static __always_inline void learn_shared(struct scratch *s)
+static __always_inline enum walk learn_shared(struct scratch *s)
 {
 	struct rd_known *known;
 	__u32 n;
 	int i;
 
 #pragma clang loop unroll(disable)
-	for (i = 0; i < RD_RECORDS_MAX; i++) {
+	for (i = 0; i < FOUND_STEPS; i++) {
 		forget();
-		if (i >= s->a.nfound)
-			break;
-		known = bpf_map_lookup_elem(&addresses, &s->event.addr[i]);
+		n = s->a.taken;
+		if (n >= s->a.nfound)
+			return WALK_DONE;
+		s->a.taken = n + 1;
+		n &= RD_RECORDS_MAX - 1;
+		addr_copy(&s->key.addr, &s->event.addr[n]);
+		known = bpf_map_lookup_elem(&addresses, &s->key.addr);
 		if (!known || known->flags & RD_K_SHARED)
 			continue;
 		known->flags |= RD_K_SHARED;
 		n = s->event.addresses;
-		addr_copy(&s->key.addr, &s->event.addr[i]);
 		addr_copy(&s->event.addr[n & (RD_RECORDS_MAX - 1)], &s->key.addr);
 		s->event.addresses = n + 1;
 	}
-	forget();
+	return WALK_MORE;
 }
 
-static __always_inline int shared_end(struct __sk_buff *skb, struct scratch *s)
+/* What follows on the addresses that were collected. */
+enum collected {
+	COLLECTED_PASS, /* nothing more is to be done */
+	COLLECTED_MORE, /* there are more than are dealt with in one go */
+	COLLECTED_FULL, /* one found no room */
+	COLLECTED_NOT,	/* they have not been collected */
+};
+
+static __always_inline enum collected shared_collected(struct __sk_buff *skb, struct scratch *s)
 {
-	learn_shared(s);
+	if (learn_shared(s) == WALK_MORE)
+		return COLLECTED_MORE;
 	if (s->event.addresses) {
 		stat_add(RD_STAT_SHARED, s->event.addresses);
 		tell(skb, s, RD_EV_SHARED, 0);
 	}
-	return pass(skb, s);
+	return COLLECTED_PASS;
 }
 
 /* Makes the addresses known. */
-static __always_inline int learn_collected(struct __sk_buff *skb, struct scratch *s)
+static __always_inline enum collected learn_collected(struct __sk_buff *skb, struct scratch *s)
 {
 	if (!s->a.nfound)
-		return pass(skb, s);
+		return COLLECTED_PASS;
 	if (!s->a.target)
-		return shared_end(skb, s);
-	learn_found(s);
+		return shared_collected(skb, s);
+	if (learn_found(s) == WALK_MORE)
+		return COLLECTED_MORE;
 	if (s->a.no_room)
-		return withhold(skb, s, RD_EV_FULL);
+		return COLLECTED_FULL;
 	forget();
 	if (s->event.addresses && (!told_lately(s) || s->a.news))
 		tell(skb, s, RD_EV_LEARNED, 0);
-	return pass(skb, s);
+	return COLLECTED_PASS;
 }
 
 /* Third stage: where the addresses are. */
 static __always_inline int learn_records(struct __sk_buff *skb)
 {
+	enum collected collected = COLLECTED_NOT;
 	struct scratch *s = scratch_get();
 	enum walk walk;
 
@@ -295,10 +310,16 @@ static __always_inline int learn_records(struct __sk_buff *skb)
 	if (walk == WALK_BAD && truncated(s)) {
 		walk = WALK_DONE; /* with the records that are whole */
 		s->a.nsvcb = 0;
+		s->a.records = 0;
 	}
 	if (walk == WALK_DONE && !s->a.nsvcb)
-		return learn_collected(skb, s);
-	if (walk == WALK_MORE) {
+		collected = learn_collected(skb, s);
+	forget();
+	if (collected == COLLECTED_PASS)
+		return pass(skb, s);
+	if (collected == COLLECTED_FULL)
+		return withhold(skb, s, RD_EV_FULL);
+	if (walk == WALK_MORE || collected == COLLECTED_MORE) {
 		bpf_tail_call(skb, &stages, STAGE_RECORDS);
 	} else if (walk == WALK_DONE) {
 		s->a.state = S_NEXT;

@@ -76,6 +76,7 @@ struct answer {
 	__u32 off, n;  /* where the walk is */
 	__u32 state, end, param_end, ttl, size; /* the walk of an SVCB record */
 	__u32 nsvcb, nfound;
+	__u32 taken; /* of nfound, those that have been dealt with */
 	__u32 target, full, refused, no_room;
 	__u32 news; /* something became known that was not, or otherwise */
 	__u32 mix;  /* of the addresses that are known now */
