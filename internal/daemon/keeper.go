@@ -219,6 +219,7 @@ func (d *daemon) runKeeper(ctx context.Context) <-chan struct{} {
 
 func (d *daemon) keepNames(ctx context.Context) {
 	limit := rate.NewLimiter(keeperRate, keeperBurst)
+	gentle := gentle{used: processorTime}
 	slots := make(chan struct{}, keeperWorkers)
 	var workers sync.WaitGroup
 	defer workers.Wait()
@@ -232,7 +233,7 @@ func (d *daemon) keepNames(ctx context.Context) {
 			}
 			continue
 		}
-		if limit.Wait(ctx) != nil {
+		if limit.Wait(ctx) != nil || !gentle.wait(ctx) {
 			return
 		}
 		select {
