@@ -7,16 +7,29 @@ import "time"
 type Limits struct {
 	Checks      int   // a minute, in the long run
 	BurstChecks int   // at once, on top
+	Routine     int   // a minute, of those that nothing but the time asks for
 	Bytes       int64 // a minute, in the long run, of checks without a transfer
 	DeepBytes   int64 // the same of those with one
 	BurstBytes  int64 // at once, on top, of either
 	Parallel    int   // checks at a time
 }
 
+// The processor time that routine checks may take: a check over TLS is some
+// milliseconds of a PC's processor, but a tenth of a second of a small router's.
+const (
+	routineTime  = 180 * time.Millisecond // a minute: 0.3 % of one processor
+	leastRoutine = 6                      // checks a minute, whatever they take
+)
+
 // DefaultLimits are those of the router: in no minute more than 120 checks begin,
 // and no more than 6 MiB are taken, what runs already included. The rest waits.
-func DefaultLimits() Limits {
-	return Limits{Checks: 96, BurstChecks: 24, Bytes: 1 << 20, DeepBytes: 1 << 20, BurstBytes: 768 << 10, Parallel: 12}
+// cost is the processor time of a check; 0: next to nothing.
+func DefaultLimits(cost time.Duration) Limits {
+	l := Limits{Checks: 96, BurstChecks: 24, Routine: 96, Bytes: 1 << 20, DeepBytes: 1 << 20, BurstBytes: 768 << 10, Parallel: 12}
+	if cost > 0 {
+		l.Routine = int(min(max(routineTime/cost, leastRoutine), time.Duration(l.Routine)))
+	}
+	return l
 }
 
 // bucket is a token bucket. What runs has been paid for at its greatest, and

@@ -61,7 +61,7 @@ type Progress struct {
 // RunnerOptions are what a Runner is made with; Prober is needed.
 type RunnerOptions struct {
 	Prober *Prober
-	Limits Limits           // the zero value: DefaultLimits
+	Limits Limits           // the zero value: DefaultLimits for this processor
 	Now    func() time.Time // time.Now
 	Random *rand.Rand       // nil: seeded at random
 	Log    *slog.Logger     // nil: none
@@ -106,7 +106,7 @@ func NewRunner(o RunnerOptions) *Runner {
 		o.Now = time.Now
 	}
 	if o.Limits == (Limits{}) {
-		o.Limits = DefaultLimits()
+		o.Limits = DefaultLimits(checkCost())
 	}
 	if o.Random == nil {
 		o.Random = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))

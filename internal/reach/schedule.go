@@ -67,6 +67,7 @@ type Schedule struct {
 	paths   int // checks that one start makes
 	running int // checks under way
 	checks  bucket
+	routine bucket // checks that nothing but the time asks for
 	bytes   bucket // of checks without a transfer
 	deep    bucket // bytes of checks with one
 }
@@ -74,6 +75,7 @@ type Schedule struct {
 type item struct {
 	Item
 	due     time.Time
+	early   bool // it is asked for, not only due
 	confirm bool // its finding waits to be repeated: it goes first
 	// confirms is how often it went first; findings that never repeat must not
 	// starve others.
@@ -94,8 +96,10 @@ func NewSchedule(limits Limits, random *rand.Rand, now time.Time) *Schedule {
 	return &Schedule{
 		limits: limits, random: random, items: map[string]*item{}, paths: 1,
 		checks: newBucket(float64(limits.Checks), float64(limits.BurstChecks), now),
-		bytes:  newBucket(float64(limits.Bytes), float64(limits.BurstBytes), now),
-		deep:   newBucket(float64(limits.DeepBytes), float64(limits.BurstBytes), now),
+		// No more than a minute's worth at once.
+		routine: newBucket(float64(limits.Routine), float64(limits.Routine), now),
+		bytes:   newBucket(float64(limits.Bytes), float64(limits.BurstBytes), now),
+		deep:    newBucket(float64(limits.DeepBytes), float64(limits.BurstBytes), now),
 	}
 }
 
@@ -107,7 +111,7 @@ func (s *Schedule) Set(now time.Time, items []Item, paths int) {
 	for _, it := range items {
 		old := s.items[it.Key]
 		if old == nil {
-			old = &item{due: now.Add(s.upTo(min(startSpread, it.Interval))), deepAt: now, used: s.usedAt(it.Destination, now)}
+			old = &item{due: now.Add(s.upTo(min(startSpread, it.Interval))), early: true, deepAt: now, used: s.usedAt(it.Destination, now)}
 		}
 		if it.Interval < old.Interval {
 			old.due = earlier(old.due, now.Add(it.Interval))
@@ -160,6 +164,8 @@ func (s *Schedule) Due(now time.Time) []Start {
 	for _, it := range s.order(now) {
 		deep, wait := s.choose(now, it)
 		switch {
+		case it.isRoutine() && s.routine.wait(now, float64(s.paths)) > 0:
+			// It waits by itself: others are asked for.
 		case wait == 0:
 			out = append(out, s.start(now, it, deep))
 		case !deep:
@@ -168,6 +174,9 @@ func (s *Schedule) Due(now time.Time) []Start {
 	}
 	return out
 }
+
+// isRoutine says that nothing but the time asks for a check.
+func (it *item) isRoutine() bool { return !it.early && !it.confirm && it.fails == 0 }
 
 // choose says whether a target's next check has a transfer, and how long until
 // the limits allow it. A transfer that has to wait is left out, unless without it
@@ -193,6 +202,10 @@ func (s *Schedule) start(now time.Time, it *item, deep bool) Start {
 	it.begun, it.running, it.charged, it.deep = now, s.paths, s.cost(deep), deep
 	s.running += it.running
 	s.checks.take(now, float64(s.paths))
+	if it.isRoutine() {
+		s.routine.take(now, float64(s.paths))
+	}
+	it.early = false
 	s.bucketOf(deep).take(now, it.charged)
 	if deep {
 		it.deepAt = now.Add(s.jittered(deepInterval))
@@ -250,6 +263,9 @@ func (s *Schedule) Next(now time.Time) (time.Time, bool) {
 			wait = min(wait, it.due.Sub(now))
 		default:
 			_, w := s.choose(now, it)
+			if it.isRoutine() {
+				w = max(w, s.routine.wait(now, float64(s.paths)))
+			}
 			wait = min(wait, max(w, time.Millisecond))
 		}
 	}
@@ -322,7 +338,7 @@ func (s *Schedule) Early(now time.Time, destinations ...string) {
 		if len(destinations) > 0 && !slices.Contains(destinations, it.Destination) {
 			continue
 		}
-		it.fails, it.confirms = 0, 0
+		it.fails, it.confirms, it.early = 0, 0, true
 		at := now.Add(s.upTo(earlySpread))
 		if rested := it.begun.Add(earlyRest); rested.After(at) {
 			at = rested
@@ -339,7 +355,7 @@ func (s *Schedule) Used(now time.Time, destinations ...string) {
 			continue
 		}
 		if now.Sub(it.used) >= unusedAfter {
-			it.due = earlier(it.due, now.Add(s.upTo(earlySpread)))
+			it.due, it.early = earlier(it.due, now.Add(s.upTo(earlySpread))), true
 		}
 		it.used = now
 	}

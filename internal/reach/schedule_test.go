@@ -11,7 +11,7 @@ import (
 var epoch = time.Unix(1_900_000_000, 0)
 
 func newSchedule() *Schedule {
-	return NewSchedule(DefaultLimits(), rand.New(rand.NewPCG(1, 1)), epoch)
+	return NewSchedule(DefaultLimits(0), rand.New(rand.NewPCG(1, 1)), epoch)
 }
 
 func items(n int, interval time.Duration) []Item {
@@ -320,5 +320,61 @@ func TestWhatIsTakenOffWhileItRunsIsForgotten(t *testing.T) {
 	s.Finished(now, "key000", Done{})
 	if s.running != 0 {
 		t.Errorf("%d checks run", s.running)
+	}
+}
+
+// checksOf is how many checks of a target, or of all, have begun since a time.
+func (m *simulation) checksOf(key string, since time.Time) (n int) {
+	for _, r := range m.begun {
+		if !r.begin.Before(since) && (key == "" || r.key == key) {
+			n++
+		}
+	}
+	return n
+}
+
+// TestASlowProcessorIsAskedForFewRoutineChecks: what nothing asks for waits, and
+// keeps nobody else waiting.
+func TestASlowProcessorIsAskedForFewRoutineChecks(t *testing.T) {
+	const targets, paths, bad = 40, 2, "key000"
+	limits := DefaultLimits(100 * time.Millisecond)
+	if limits.Routine != leastRoutine {
+		t.Fatalf("%d routine checks a minute on a slow processor, want %d", limits.Routine, leastRoutine)
+	}
+	failing := false
+	m := &simulation{
+		s: NewSchedule(limits, rand.New(rand.NewPCG(1, 1)), epoch), now: epoch, paths: paths,
+		takes: func(key string, _ bool) (time.Duration, Done) {
+			return time.Second, Done{Failing: failing && key == bad}
+		},
+	}
+	m.s.Set(epoch, items(targets, time.Minute), paths)
+	for _, c := range []struct {
+		what     string
+		before   func()
+		lasts    time.Duration
+		key      string
+		from, to int
+	}{
+		{"at the start", func() {}, 90 * time.Second, "", targets, 2 * targets},
+		{"while all works", func() { m.until(m.now.Add(10 * time.Minute)) }, time.Hour, "", 59 * leastRoutine / paths, 61 * leastRoutine / paths},
+		{"after a sign that something is wrong", func() { m.s.Early(m.now) }, 90 * time.Second, "", targets, 2 * targets},
+		{"once a target fails", func() { failing = true; m.until(m.now.Add(time.Hour)) }, time.Hour, bad, 5, 8},
+	} {
+		c.before()
+		began := m.now
+		m.until(began.Add(c.lasts))
+		if n := m.checksOf(c.key, began); n < c.from || n > c.to {
+			t.Errorf("%s: %d checks within %s, want %d to %d", c.what, n, c.lasts, c.from, c.to)
+		}
+	}
+}
+
+func TestAFastProcessorHasNoLimitOfItsOwn(t *testing.T) {
+	if l := DefaultLimits(time.Millisecond); l.Routine != l.Checks {
+		t.Errorf("%d routine checks a minute on a fast processor, want %d", l.Routine, l.Checks)
+	}
+	if cost := checkCost(); cost <= 0 || cost > time.Minute {
+		t.Errorf("a check takes %s of this processor", cost)
 	}
 }
