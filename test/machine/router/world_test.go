@@ -221,6 +221,9 @@ func addressOf(name string) netip.Addr {
 
 func resolve(rw dns.ResponseWriter, q *dns.Msg) {
 	m := new(dns.Msg).SetReply(q)
+	if q.IsEdns0() != nil { // an answer without it would be doubted, and asked for again
+		m.SetEdns0(dns.DefaultMsgSize, false)
+	}
 	if len(q.Question) == 1 && q.Question[0].Qtype == dns.TypeA {
 		m.Answer = append(m.Answer, &dns.A{
 			Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 300},
