@@ -103,12 +103,21 @@ func question(name string, kind dnsmessage.Type) (query []byte, id uint16, err e
 }
 
 func exchangeUDP(ctx context.Context, server string, query []byte, id uint16) ([]byte, error) {
+	ctx, stop := context.WithTimeout(ctx, lookupWait)
+	defer stop()
+	return askOnce(ctx, server, query, id)
+}
+
+// askOnce sends a query and waits for its answer until ctx ends, which must have a
+// deadline.
+func askOnce(ctx context.Context, server string, query []byte, id uint16) ([]byte, error) {
 	c, err := (&net.Dialer{}).DialContext(ctx, "udp", server)
 	if err != nil {
 		return nil, fmt.Errorf("reach name server: %w", err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(deadline(ctx, lookupWait))
+	end, _ := ctx.Deadline()
+	_ = c.SetDeadline(end)
 	if _, err := c.Write(query); err != nil {
 		return nil, fmt.Errorf("ask name server: %w", err)
 	}
@@ -125,12 +134,20 @@ func exchangeUDP(ctx context.Context, server string, query []byte, id uint16) ([
 }
 
 func exchangeTCP(ctx context.Context, server string, query []byte) ([]byte, error) {
+	ctx, stop := context.WithTimeout(ctx, lookupWait)
+	defer stop()
+	return askStream(ctx, server, query)
+}
+
+// askStream is askOnce over TCP.
+func askStream(ctx context.Context, server string, query []byte) ([]byte, error) {
 	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", server)
 	if err != nil {
 		return nil, fmt.Errorf("reach name server: %w", err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(deadline(ctx, lookupWait))
+	end, _ := ctx.Deadline()
+	_ = c.SetDeadline(end)
 	if _, err := c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(query))), query...)); err != nil {
 		return nil, fmt.Errorf("ask name server: %w", err)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,7 +18,7 @@ var errFailed = errors.New("failed, see the result")
 
 func clientCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use: "client", Short: "What a client does in tests: burst, stratum, fetch, udp-echo",
+		Use: "client", Short: "What a client does in tests: burst, steady, stratum, fetch, udp-echo",
 		Long: "Makes ordinary clients' traffic. Run it inside a host:\n  scripts/lab exec client rdlab client …",
 	}
 	var o client.Options
@@ -32,7 +33,7 @@ func clientCommand() *cobra.Command {
 		}
 		return nil
 	}
-	c.AddCommand(burstCommand(&o), stratumCommand(&o), fetchCommand(&o), echoCommand(&o))
+	c.AddCommand(burstCommand(&o), steadyCommand(), stratumCommand(&o), fetchCommand(&o), echoCommand(&o))
 	return c
 }
 
@@ -55,6 +56,31 @@ func burstCommand(o *client.Options) *cobra.Command {
 			err = fmt.Errorf("%d of %d names: %w", failed, len(names), errFailed)
 		}
 		return err
+	}
+	return c
+}
+
+func steadyCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "steady SERVER/NAME[/tcp] …", Short: "Look up the same names again and again", Args: cobra.MinimumNArgs(1),
+		Long: `Asks each question at every interval, over TCP at every fortieth, once and without
+waiting for earlier answers, until standard input ends, and then tells what came of
+them as JSON.`,
+		Example: "  scripts/lab exec client rdlab client steady 192.168.1.1:53/www.okx.com 22.8.8.8:53/www.okx.com/tcp",
+	}
+	every := c.Flags().Duration("every", 10*time.Millisecond, "from one lookup to the next")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		ctx, stop := context.WithCancel(c.Context())
+		defer stop()
+		go func() { // ends with standard input
+			defer stop()
+			_, _ = io.Copy(io.Discard, c.InOrStdin())
+		}()
+		results, err := client.Steady(ctx, args, *every)
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(c.OutOrStdout()).Encode(results)
 	}
 	return c
 }
