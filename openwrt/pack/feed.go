@@ -95,7 +95,7 @@ func (o FeedOptions) apk(dir string, key *rsa.PrivateKey) error {
 	if err != nil {
 		return err
 	}
-	index, err := APKIndex(names, read, key, apkKeyName(o.APKKey))
+	index, err := APKIndex(filepath.Base(dir), names, read, key, apkKeyName(o.APKKey))
 	if err != nil {
 		return err
 	}

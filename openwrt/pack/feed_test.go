@@ -70,7 +70,7 @@ const testInfo = "pkgname = x\npkgver = 1-r1\narch = noarch\nsize = 9\ndepend = 
 
 func TestAPKIndexNamesPackagesByTheSumOfTheirControl(t *testing.T) {
 	file, control := testAPK(t, testInfo)
-	index, err := APKIndex([]string{"x.apk"}, func(string) ([]byte, error) { return file, nil }, nil, "")
+	index, err := APKIndex("x86_64", []string{"x.apk"}, func(string) ([]byte, error) { return file, nil }, nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestAPKIndexNamesPackagesByTheSumOfTheirControl(t *testing.T) {
 	text, _ := Pick(members, "APKINDEX")
 	sum := sha1.Sum(control)
 	for _, want := range []string{
-		"C:Q1" + base64.StdEncoding.EncodeToString(sum[:]) + "\n", "P:x\nV:1-r1\nA:noarch\nS:" + strconv.Itoa(len(file)), "D:a b\n",
+		"C:Q1" + base64.StdEncoding.EncodeToString(sum[:]) + "\n", "P:x\nV:1-r1\nA:x86_64\nS:" + strconv.Itoa(len(file)), "D:a b\n",
 	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the index lacks %q:\n%s", want, text)
@@ -96,7 +96,7 @@ func TestSignedAPKIndexCarriesARightSignature(t *testing.T) {
 		t.Fatal(err)
 	}
 	file, _ := testAPK(t, testInfo)
-	index, err := APKIndex([]string{"x.apk"}, func(string) ([]byte, error) { return file, nil }, key, "feed.rsa.pub")
+	index, err := APKIndex("x86_64", []string{"x.apk"}, func(string) ([]byte, error) { return file, nil }, key, "feed.rsa.pub")
 	if err != nil {
 		t.Fatal(err)
 	}

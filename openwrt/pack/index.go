@@ -71,8 +71,10 @@ func apkFields() map[string]string {
 	}
 }
 
-// apkEntry makes the lines of one package in APKINDEX (Alpine, "Apk spec").
-func apkEntry(file []byte) (string, error) {
+// apkEntry makes the lines of one package in APKINDEX (Alpine, "Apk spec"). apk looks
+// for the file below the architecture that the index names, so a package for all of
+// them gets that of the feed.
+func apkEntry(file []byte, arch string) (string, error) {
 	p, err := ReadAPK(file)
 	if err != nil {
 		return "", err
@@ -85,6 +87,7 @@ func apkEntry(file []byte) (string, error) {
 			values[letter] = append(values[letter], value)
 		}
 	}
+	values["A"] = []string{arch}
 	sum := sha1.Sum(p.Stream)
 	var b strings.Builder
 	fmt.Fprintf(&b, "C:Q1%s\n", base64.StdEncoding.EncodeToString(sum[:]))
@@ -100,16 +103,17 @@ func apkEntry(file []byte) (string, error) {
 	return b.String(), nil
 }
 
-// APKIndex makes APKINDEX.tar.gz for packages by their file names. With a key it
-// is signed; keyName is the file of the public key in /etc/apk/keys.
-func APKIndex(names []string, read func(name string) ([]byte, error), key *rsa.PrivateKey, keyName string) ([]byte, error) {
+// APKIndex makes APKINDEX.tar.gz of an architecture for packages by their file
+// names. With a key it is signed; keyName is the file of the public key in
+// /etc/apk/keys.
+func APKIndex(arch string, names []string, read func(name string) ([]byte, error), key *rsa.PrivateKey, keyName string) ([]byte, error) {
 	var text strings.Builder
 	for _, name := range names {
 		file, err := read(name)
 		if err != nil {
 			return nil, fmt.Errorf("index %s: %w", name, err)
 		}
-		entry, err := apkEntry(file)
+		entry, err := apkEntry(file, arch)
 		if err != nil {
 			return nil, fmt.Errorf("index %s: %w", name, err)
 		}

@@ -71,8 +71,9 @@ type spec struct {
 	scripts           scripts
 }
 
-// scripts are what runs around an installation; "" is nothing.
-type scripts struct{ installed, upgraded, removing string }
+// scripts are what runs around an installation, removed after the files are gone;
+// "" is nothing.
+type scripts struct{ installed, upgraded, removing, removed string }
 
 // Stage writes what nfpm needs for every package of an architecture.
 func Stage(o StageOptions) ([]Job, error) {
@@ -120,19 +121,36 @@ func (o StageOptions) specs() ([]spec, error) {
 				"kmod-sched-core", "kmod-sched-bpf", "kmod-wireguard", "kmod-nft-core", "kmod-nft-fib", "kmod-nft-nat", "ca-bundle",
 			},
 			recommends: []string{"kmod-tun"}, files: daemon,
-			scripts: scripts{own("installed"), own("upgraded"), own("removing")},
+			scripts: scripts{own("installed"), own("upgraded"), own("removing"), removed()},
 		},
 		{
 			name: "luci-app-routerd", description: "LuCI pages of routerd", all: true,
 			depends: []string{"luci-base", "rpcd-mod-luci", "routerd"}, files: append(pages, root...),
-			scripts: scripts{reread, reread, ""},
+			scripts: scripts{reread, reread, "", empty("/www/luci-static/resources/routerd", "/www/luci-static/resources/view/routerd") + reread},
 		},
 		{
 			name: "luci-i18n-routerd-ru", description: "LuCI pages of routerd in Russian", all: true,
 			depends: []string{"luci-app-routerd"}, files: russian,
-			scripts: scripts{first("/etc/uci-defaults/luci-i18n-routerd-ru") + reread, reread, ""},
+			scripts: scripts{first("/etc/uci-defaults/luci-i18n-routerd-ru") + reread, reread, "", forget("ru") + reread},
 		},
 	}, nil
+}
+
+// removed deletes what a manager of packages would leave: settings that have been
+// changed and what has been made since, keys too.
+func removed() string {
+	return "rm -rf /etc/routerd /etc/config/routerd /etc/config/routerd-opkg /etc/config/routerd.apk-new\n" + empty("/usr/share/routerd")
+}
+
+// empty removes directories that nothing is in any more, which opkg leaves.
+func empty(dirs ...string) string {
+	return "rmdir " + strings.Join(dirs, " ") + " 2>/dev/null\n"
+}
+
+// forget takes a language from LuCI's choice where nothing is translated into it any
+// more.
+func forget(lang string) string {
+	return fmt.Sprintf("set -- /usr/lib/lua/luci/i18n/*.%[1]s.lmo\n[ -e \"$1\" ] || { uci -q delete luci.languages.%[1]s && uci commit luci; }\n", lang)
 }
 
 // first runs a script of first settings, once.
@@ -255,18 +273,22 @@ func (c *nfpm) addScripts(s scripts, packager, dir string) error {
 		return path
 	}
 	const upgrading = `[ "$PKG_UPGRADE" = 1 ] || [ "$1" = upgrade ]`
-	after, before := s.installed, s.removing
+	after, before, gone := s.installed, s.removing, s.removed
 	if packager == "ipk" {
 		if s.upgraded != s.installed {
 			after = "if " + upgrading + "; then\n\t" + s.upgraded + "fi\n" + s.installed
 		}
 		before = "{ " + upgrading + "; } && exit 0\n" + s.removing
+		gone = "{ " + upgrading + "; } && exit 0\n" + s.removed
 	} else {
 		c.APK["scripts"] = map[string]string{"postupgrade": write("post-upgrade", s.upgraded)}
 	}
 	c.Scripts["postinstall"] = write("post-install", after)
 	if s.removing != "" {
 		c.Scripts["preremove"] = write("pre-remove", before)
+	}
+	if s.removed != "" {
+		c.Scripts["postremove"] = write("post-remove", "[ -z \"$IPKG_INSTROOT\" ] || exit 0\n"+gone+"exit 0\n")
 	}
 	return err
 }

@@ -77,7 +77,7 @@ func (d *Device) populate() {
 	}
 	d.check(os.Symlink("/tmp/resolv.conf", filepath.Join(d.Root, "etc/resolv.conf")))
 	d.Write("etc/config/firewall", "config defaults\n\toption input 'ACCEPT'\n")
-	d.Write("etc/config/luci", "config core 'main'\n\toption lang 'auto'\n")
+	d.Write("etc/config/luci", "config core 'main'\n\toption lang 'auto'\n\nconfig internal 'languages'\n")
 	d.Write("tmp/resolv.conf", "nameserver 127.0.0.1\n")
 	// busybox has no say before its links are there.
 	out, err := exec.Command("chroot", d.Root, "/bin/busybox", "--install", "-s", "/bin").CombinedOutput()

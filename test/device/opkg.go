@@ -23,12 +23,13 @@ func (d *Device) Install(path string) {
 }
 
 // Upgrade goes from one version of a package to another: the old prerm, the new
-// data, what is no longer part of it removed, the new postinst.
+// data, what is no longer part of it removed, the old postrm, the new postinst.
 func (d *Device) Upgrade(path string) {
 	d.Helper()
 	name := nameOf(path)
 	old := d.listed(name)
 	d.script(name, "prerm", true, "upgrade", "new")
+	postrm := d.Read(filepath.Join(infoDir, name+".postrm"))
 	d.unpack(path)
 	kept := "\n" + strings.Join(d.listed(name), "\n") + "\n"
 	for _, f := range old {
@@ -36,11 +37,15 @@ func (d *Device) Upgrade(path string) {
 			_ = os.Remove(filepath.Join(d.Root, f))
 		}
 	}
+	const aside = "tmp/postrm" // in whose place is the new one's by now
+	d.Write(aside, postrm)
+	d.run("/"+aside, true, "upgrade", "new")
+	d.check(os.Remove(filepath.Join(d.Root, aside)))
 	d.script(name, "postinst", true, "configure")
 }
 
 // Remove removes a package: prerm, its files but for settings that were changed,
-// and the directories that are empty then.
+// postrm. Directories stay, as with opkg, whose lists of files name none.
 func (d *Device) Remove(name string) {
 	d.Helper()
 	d.script(name, "prerm", false, "remove")
@@ -52,11 +57,7 @@ func (d *Device) Remove(name string) {
 		}
 		_ = os.Remove(path)
 	}
-	for i := len(files) - 1; i >= 0; i-- {
-		for dir := filepath.Dir(files[i]); dir != "/" && dir != "."; dir = filepath.Dir(dir) {
-			_ = os.Remove(filepath.Join(d.Root, dir)) // fails where something else is in it
-		}
-	}
+	d.script(name, "postrm", false, "remove")
 	info, err := filepath.Glob(filepath.Join(d.Root, infoDir, name+".*"))
 	d.check(err)
 	for _, path := range info {
@@ -146,15 +147,18 @@ func sumOf(raw []byte) string {
 // script runs one of a package's scripts, which must succeed.
 func (d *Device) script(name, script string, upgrade bool, args ...string) {
 	d.Helper()
-	path := "/" + filepath.Join(infoDir, name+"."+script)
-	if !d.Exists(path) {
-		return
+	if path := "/" + filepath.Join(infoDir, name+"."+script); d.Exists(path) {
+		d.run(path, upgrade, args...)
 	}
+}
+
+func (d *Device) run(path string, upgrade bool, args ...string) {
+	d.Helper()
 	command := []string{"/bin/sh", path}
 	if upgrade {
 		command = []string{"/bin/env", "PKG_UPGRADE=1", "/bin/sh", path}
 	}
 	if out, status := d.Try("", append(command, args...)...); status != 0 {
-		d.Fatalf("%s of %s: exit status %d\n%s", script, name, status, out)
+		d.Fatalf("%s: exit status %d\n%s", path, status, out)
 	}
 }
