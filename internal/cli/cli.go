@@ -138,7 +138,7 @@ only) something listed is not reachable over the path in use.`,
 		a.runCommand(), a.statusCommand(), a.checkCommand(), a.historyCommand(), a.whyCommand(),
 		a.flowsCommand(), a.eventsCommand(),
 		a.addCommand(), a.removeCommand(), a.catalogueCommand(), a.listsCommand(), a.tunnelCommand(),
-		a.validateCommand(), a.reloadCommand(), a.cleanupCommand(), a.doctorCommand(),
+		a.validateCommand(), a.reloadCommand(), a.restartCommand(), a.cleanupCommand(), a.doctorCommand(),
 		a.importCommand(), a.reportCommand(), a.versionCommand(), a.rpcdCommand(), a.wireguardCommand(),
 	)
 	return root

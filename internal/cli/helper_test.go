@@ -128,7 +128,7 @@ func ptr[T any](v T) *T { return &v }
 
 func fixtureStatus() control.Status {
 	return control.Status{
-		Version: "0.1.0", Running: true, UptimeS: 11530,
+		Version: "0.1.0", Running: true, UptimeS: 11530, Started: time.Date(2026, 7, 1, 9, 0, 0, 0, time.UTC),
 		DataPlane: control.DataPlaneStatus{
 			Hook: "tcx", Devices: []string{"br-lan", "wg-server"}, Addresses: 123, MaxAddresses: 16384,
 			Names: 1830, Flows: 12, Pinned: true,

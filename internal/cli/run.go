@@ -30,6 +30,8 @@ stays and goes on steering: ` + "`routerd cleanup`" + ` removes it.`,
 	a.socketFlag(cmd)
 	a.stateFlags(cmd)
 	cmd.Flags().StringVar(&a.files.listDir, "list-dir", a.files.listDir, "`DIR` of the lists' last good content; one for each daemon")
+	inherited := cmd.Flags().IntSlice(inheritedFlag, nil, "`FDS` of the resolver's sockets, from the process before")
+	_ = cmd.Flags().MarkHidden(inheritedFlag)
 	level := cmd.Flags().String("log-level", "info", "`LEVEL` until the settings are read: debug, info, warn or error")
 	cmd.RunE = a.action(func(ctx context.Context, _ []string) error {
 		o, err := a.daemonOptions(*level)
@@ -38,8 +40,13 @@ stays and goes on steering: ` + "`routerd cleanup`" + ` removes it.`,
 		}
 		hangups, stop := hangups(ctx)
 		defer stop()
-		o.Reload = hangups
-		return unlessEnded(ctx, daemon.Run(ctx, o))
+		o.Reload, o.Sockets = hangups, openFiles(*inherited)
+		err = unlessEnded(ctx, daemon.Run(ctx, o))
+		var next *daemon.Restart
+		if errors.As(err, &next) {
+			return become(os.Args, next.Sockets)
+		}
+		return err
 	})
 	return cmd
 }

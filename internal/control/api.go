@@ -8,6 +8,7 @@ type Status struct {
 	Version      string              `json:"version"`
 	Running      bool                `json:"running"`
 	UptimeS      int64               `json:"uptime_s"`
+	Started      time.Time           `json:"started"` // tells one daemon from the next
 	DataPlane    DataPlaneStatus     `json:"dataplane"`
 	DNS          DNSStatus           `json:"dns"`
 	Tunnels      []TunnelStatus      `json:"tunnels"`

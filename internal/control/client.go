@@ -128,6 +128,13 @@ func (c *Client) Reload(ctx context.Context) ([]Problem, error) {
 	return r.Problems, err
 }
 
+// Restart asks the daemon to end for another that begins in its place. It does not
+// wait for that: its Status has another time in Started.
+func (c *Client) Restart(ctx context.Context) error {
+	_, err := c.do(ctx, http.MethodPost, "/v1/restart", nil)
+	return err
+}
+
 // Metrics copies the daemon's Prometheus text.
 func (c *Client) Metrics(ctx context.Context, w io.Writer) error {
 	body, err := c.do(ctx, http.MethodGet, "/metrics", nil)

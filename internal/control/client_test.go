@@ -27,6 +27,7 @@ func TestNoDaemonIsErrNotRunning(t *testing.T) {
 			"doctor":    func() error { _, err := c.Doctor(t.Context()); return err },
 			"catalogue": func() error { _, err := c.Catalogue(t.Context()); return err },
 			"reload":    func() error { _, err := c.Reload(t.Context()); return err },
+			"restart":   func() error { return c.Restart(t.Context()) },
 			"metrics":   func() error { return c.Metrics(t.Context(), io.Discard) },
 			"follow": func() (last error) {
 				for _, last = range c.FollowEvents(t.Context(), 0) {

@@ -88,6 +88,7 @@ func TestOverTCPThereAreMetricsAndNothingElse(t *testing.T) {
 		{"GET", "/metrics", 200, "routerd_up 1\n"},
 		{"GET", "/v1/status", 501, "does not answer"},
 		{"POST", "/v1/reload", 501, "does not answer"},
+		{"POST", "/v1/restart", 501, "does not answer"},
 		{"POST", "/v1/check", 501, "does not answer"},
 		{"POST", "/metrics", 405, "takes GET"},
 		{"GET", "/", 404, "no such resource"},

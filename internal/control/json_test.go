@@ -79,11 +79,12 @@ func TestMissingListsAreEmptyNotNull(t *testing.T) {
 		Doctor:    func(context.Context) ([]Finding, error) { return nil, nil },
 		Catalogue: func(context.Context, []string) ([]Service, error) { return nil, nil },
 		Reload:    func(context.Context) ([]Problem, error) { return nil, nil },
+		Restart:   func(context.Context) error { return nil },
 	}
 	socket := server(t, h, defaultLimits())
 	for target, method := range map[string]string{
 		"/v1/status": "GET", "/v1/why?query=a": "GET", "/v1/flows": "GET",
-		"/v1/doctor": "GET", "/v1/catalogue": "GET", "/v1/reload": "POST",
+		"/v1/doctor": "GET", "/v1/catalogue": "GET", "/v1/reload": "POST", "/v1/restart": "POST",
 	} {
 		_, body := raw(t, socket, method, target, nil)
 		if strings.Contains(strings.ReplaceAll(body, `"last_check":null`, ""), "null") {

@@ -112,6 +112,19 @@ func (a *api) reload(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+func (a *api) restart(w http.ResponseWriter, r *http.Request) error {
+	if err := parseNothing(r.URL.RawQuery); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(a.base, a.lim.request)
+	defer cancel()
+	if err := a.h.Restart(ctx); err != nil {
+		return err
+	}
+	a.reply(w, http.StatusOK, struct{}{})
+	return nil
+}
+
 func (a *api) metrics(w http.ResponseWriter, r *http.Request) error {
 	if err := parseNothing(r.URL.RawQuery); err != nil {
 		return err

@@ -25,7 +25,9 @@ type Handlers struct {
 	// Reload applies the settings. An error means that they were refused and
 	// the old ones stay; the problems say why.
 	Reload func(ctx context.Context) ([]Problem, error)
-	Lists  func(ctx context.Context) ([]List, error)
+	// Restart ends the daemon, soon, for another that begins in its place.
+	Restart func(ctx context.Context) error
+	Lists   func(ctx context.Context) ([]List, error)
 	// UpdateList fetches a list now, or with "" every list, and reports how
 	// far it is, from the goroutine that called it; the last report of each
 	// list is done or failed, and a failed one is not an error. An unknown name
@@ -146,6 +148,7 @@ func newAPI(base context.Context, h Handlers, log *slog.Logger, lim limits) *api
 		"/v1/doctor":       {http.MethodGet, h.Doctor != nil, a.doctor},
 		"/v1/catalogue":    {http.MethodGet, h.Catalogue != nil, a.catalogue},
 		"/v1/reload":       {http.MethodPost, h.Reload != nil, a.reload},
+		"/v1/restart":      {http.MethodPost, h.Restart != nil, a.restart},
 		"/v1/lists":        {http.MethodGet, h.Lists != nil, a.lists},
 		"/v1/lists/update": {http.MethodPost, h.UpdateList != nil, a.updateList},
 		"/v1/checks":       {http.MethodGet, h.Checks != nil, a.checks},

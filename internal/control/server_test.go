@@ -53,6 +53,7 @@ func TestErrorsAreJSONWithTheirStatus(t *testing.T) {
 		},
 		Flows:   func(context.Context) ([]Flow, error) { return nil, errors.New("no flows") },
 		Reload:  func(context.Context) ([]Problem, error) { return nil, nil },
+		Restart: func(context.Context) error { return errors.New("not now") },
 		Metrics: func(io.Writer) {},
 		Events:  NewEventLog(fixedNow),
 	}
@@ -82,6 +83,9 @@ func TestErrorsAreJSONWithTheirStatus(t *testing.T) {
 		{"GET", "/v1/flows?follow=1", 500, "no flows"},
 		{"GET", "/v1/status?verbose=1", 400, "allowed: none"},
 		{"POST", "/v1/reload?now=1", 400, "unknown"},
+		{"POST", "/v1/restart?now=1", 400, "unknown"},
+		{"GET", "/v1/restart", 405, "takes POST"},
+		{"POST", "/v1/restart", 500, "not now"},
 		{"GET", "/metrics?x=1", 400, "unknown"},
 		{"GET", "/v1/status", 500, "cannot be written as JSON"},
 	} {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +35,9 @@ type Options struct {
 	Log        *slog.Logger
 	LogLevel   *slog.LevelVar  // set from option log_level at every reload
 	Reload     <-chan struct{} // asks for a reload (SIGHUP); nil: never
+	// Sockets are those of the resolver that the process before this one had: they
+	// are taken, or closed.
+	Sockets []*os.File
 }
 
 // The loop's times.
@@ -47,7 +51,8 @@ const (
 // Run is the daemon. It returns when ctx ends, leaving the kernel state in
 // place for the next process, or with the error that stops it from working.
 // Settings that are refused do not: it goes on with a copy of the last ones that
-// were not, or waits for better ones.
+// were not, or waits for better ones. A *Restart says that another process is to
+// begin in place of this one.
 func Run(ctx context.Context, o Options) error {
 	// Holding the socket makes this the only daemon that is asked, the lock the
 	// only one on its state, whatever its socket.
@@ -74,13 +79,18 @@ func Run(ctx context.Context, o Options) error {
 		defer close(served)
 		served <- control.ServeOn(ctx, ln, d.handlers(), o.Log)
 	}()
-	if err = d.start(ctx); err == nil {
+	err = d.start(ctx)
+	d.closeInherited()
+	if err == nil {
 		fetched, kept, checked := d.runLists(ctx), d.runKeeper(ctx), d.runChecks(ctx)
 		err = d.loop(ctx, served)
 		stop()
 		<-fetched
 		<-kept
 		<-checked
+	}
+	if errors.Is(err, errRestart) {
+		err = &Restart{d.handOver()}
 	}
 	if ended.Err() != nil {
 		err = nil // what was under way was cut short
@@ -112,9 +122,10 @@ type daemon struct {
 	server     *nameServer   // nil: none runs
 	health     *health
 
-	reloads chan reloadRequest
-	learned chan ebpf.Event
-	changed <-chan struct{} // of netcfg.Watch
+	reloads  chan reloadRequest
+	restarts chan struct{}
+	learned  chan ebpf.Event
+	changed  <-chan struct{} // of netcfg.Watch
 
 	target   *settings     // what the daemon brings about; nil: the settings are refused
 	inFile   *settings     // the last that were read from the file and not refused
@@ -154,7 +165,7 @@ func newDaemon(o Options) (*daemon, error) {
 		tunnels: tunnel.NewManager(o.Log, tunnel.ManagerOptions{StateDir: o.StateDir}),
 		events:  control.NewEventLog(time.Now), names: newNames(), sharers: newNames(), started: time.Now(),
 		bypasses: newBypasses(), neighbours: newNeighbours(), keeper: newKeeper(), failures: newFailures(), health: newHealth(),
-		reloads: make(chan reloadRequest), learned: make(chan ebpf.Event, learnedMax),
+		reloads: make(chan reloadRequest), restarts: make(chan struct{}), learned: make(chan ebpf.Event, learnedMax),
 		limits: newLimiter(time.Now),
 	}
 	d.lists, d.runner = d.newLists(), d.newRunner()
@@ -232,6 +243,8 @@ func (d *daemon) loop(ctx context.Context, served <-chan error) error {
 		case r := <-d.reloads:
 			problems, err := d.reload(ctx)
 			r.answer <- reloadAnswer{problems, err}
+		case <-d.restarts:
+			return errRestart
 		case ev := <-d.learned:
 			d.learn(ctx, d.waiting(ev))
 		case <-d.changed:

@@ -19,15 +19,17 @@ import (
 // nameServer is routerd's own resolver at work, for as long as option dns is
 // 'secure'. The loop owns it.
 type nameServer struct {
-	stop  context.CancelFunc
-	ended chan error // gets what Serve gives
+	server *dns.Server
+	stop   context.CancelFunc // nil: queries wait
+	ended  chan error         // gets what Serve gives
 }
 
 // secure says whether settings have listed names resolved by routerd.
 func (s *settings) secure() bool { return s.cfg.Main.Enabled && s.cfg.Main.DNS == config.DNSSecure }
 
 // openResolver has the resolver listen before any query is turned to it, with
-// the upstreams that settings name. One that runs goes on, with its cache. With
+// the upstreams that settings name; serveNames has it answer, once it is known by
+// which path. One that runs goes on, with its cache. With
 // option dns 'observe' it answers nobody but the daemon's own checks.
 func (d *daemon) openResolver(ctx context.Context, s *settings) error {
 	if d.resolver == nil {
@@ -42,15 +44,25 @@ func (d *daemon) openResolver(ctx context.Context, s *settings) error {
 	server, err := dns.Listen(ctx, dns.ServerOptions{
 		Resolver: d.resolver, Decide: d.decide, Learn: d.learnAnswer, Device: d.takesQueries,
 		Original: d.originalServer, OriginalUDP: d.originalUDP, Relay: d.relay, Log: d.log,
+		Sockets: d.o.Sockets,
 	})
+	d.o.Sockets = nil // taken, or closed
 	if err != nil {
 		return fmt.Errorf("start the resolver: %w; another program has the port, or another routerd runs", err)
 	}
-	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
-	d.server = &nameServer{stop: stop, ended: make(chan error, 1)}
-	ended := d.server.ended
-	go func() { ended <- server.Serve(serving) }() // ends with closeServer
+	d.server = &nameServer{server: server, ended: make(chan error, 1)}
 	return nil
+}
+
+// serveNames has the resolver answer. Before paths are chosen it would refuse what
+// is listed, and queries may have waited in its sockets since the last process.
+func (d *daemon) serveNames(ctx context.Context) {
+	s := d.server
+	if s == nil || s.stop != nil {
+		return
+	}
+	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	go func() { s.ended <- s.server.Serve(ctx) }() // ends with closeServer
 }
 
 // closeServer has nobody's queries answered any more. None must be turned to it,
@@ -59,6 +71,7 @@ func (d *daemon) closeServer() {
 	if d.server == nil {
 		return
 	}
+	d.serveNames(context.Background()) // Serve closes the sockets
 	d.server.stop()
 	select {
 	case err := <-d.server.ended:
@@ -157,7 +170,7 @@ func bestAddresses(addrs []net.Addr) (v4, v6 netip.Addr) {
 func (d *daemon) decide(name string, client netip.Addr) dns.Decision {
 	v := d.seen()
 	if v.settings == nil {
-		return dns.Decision{}
+		return dns.Decision{Listed: true, Path: owned.PathBlock} // it may be listed
 	}
 	if v.settings.canary(name) {
 		return dns.Decision{Listed: true, Canary: true}

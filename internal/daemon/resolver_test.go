@@ -113,8 +113,9 @@ func TestQueriesAreDecidedByNameAndClient(t *testing.T) {
 			t.Errorf("%s for %s: %+v, want %+v", c.name, c.client, got, c.want)
 		}
 	}
-	if got := (&daemon{}).decide("all.example", netip.Addr{}); got != (dns.Decision{}) {
-		t.Errorf("without settings: %+v", got)
+	// What may be listed is passed on to nobody.
+	if got, want := (&daemon{}).decide("all.example", netip.Addr{}), (dns.Decision{Listed: true, Path: owned.PathBlock}); got != want {
+		t.Errorf("without settings: %+v, want %+v", got, want)
 	}
 }
 

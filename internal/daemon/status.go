@@ -36,6 +36,7 @@ func (d *daemon) handlers() control.Handlers {
 		Status: d.status, Why: d.why, Flows: d.flows, Events: d.events,
 		Catalogue: d.catalogue,
 		Reload:    d.requestReload,
+		Restart:   d.requestRestart,
 		Lists:     d.listStatus, UpdateList: d.updateList,
 		Doctor: d.doctor,
 		Checks: d.checks, Check: d.check, History: d.history,
@@ -117,7 +118,7 @@ func (d *daemon) status(context.Context) (control.Status, error) {
 	defer done()
 	v := d.seen()
 	out := control.Status{
-		Version: d.o.Version, UptimeS: int64(time.Since(d.started).Seconds()), Problems: allProblems(&v),
+		Version: d.o.Version, UptimeS: int64(time.Since(d.started).Seconds()), Started: d.started.UTC(), Problems: allProblems(&v),
 		DataPlane: control.DataPlaneStatus{Devices: []string{}},
 		Tunnels:   []control.TunnelStatus{}, Destinations: []control.DestinationStatus{},
 	}

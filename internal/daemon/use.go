@@ -150,7 +150,9 @@ func (d *daemon) use(ctx context.Context, s *settings) error {
 	}
 	// Marks must lead somewhere before there are any, and programs be there
 	// before the tunnels are made, which takes time.
-	if err := d.apply(ctx, everything); err != nil {
+	err := d.apply(ctx, everything)
+	d.serveNames(ctx)
+	if err != nil {
 		return err
 	}
 	if !s.secure() {

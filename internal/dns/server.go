@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/routerd/routerd/internal/owned"
@@ -66,6 +68,10 @@ type ServerOptions struct {
 	// turned back to here.
 	Relay func(ctx context.Context, network, address string) (net.Conn, error)
 
+	// Sockets are those that HandOver gave, in this process or the one before it;
+	// Listen takes them, and opens what is missing.
+	Sockets []*os.File
+
 	Port      uint16  // owned.ResolverPort
 	Workers   int     // queries that wait for an upstream at a time; 128
 	Backlog   int     // queries that wait for a worker; 1024
@@ -104,6 +110,8 @@ type Server struct {
 	limiter *limiter
 	udp     []*net.UDPConn
 	tcp     []*net.TCPListener
+	readers sync.WaitGroup // goroutines that read from the sockets
+	ending  atomic.Bool    // nothing more is to be read
 
 	mu     sync.Mutex // guards what follows
 	closed bool
@@ -119,8 +127,10 @@ func Listen(ctx context.Context, o ServerOptions) (*Server, error) {
 		o: o, pool: newPool(o.Workers, o.Backlog), limiter: newLimiter(o.Rate, o.Burst),
 		conns: map[*tcpConn]struct{}{}, each: map[netip.Addr]int{},
 	}
+	before := givenSockets(o.Sockets, o.Port)
+	defer before.close()
 	for _, family := range []string{"4", "6"} {
-		err := s.listen(ctx, family)
+		err := s.listen(ctx, family, before)
 		if family == "6" && (errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL)) {
 			o.Log.Info("no IPv6 in this kernel: the resolver listens on IPv4 only")
 			break
@@ -130,24 +140,36 @@ func Listen(ctx context.Context, o ServerOptions) (*Server, error) {
 			return nil, fmt.Errorf("listen on port %d: %w", o.Port, err)
 		}
 	}
+	s.readers.Add(len(s.udp) + len(s.tcp))
 	return s, nil
 }
 
-func (s *Server) listen(ctx context.Context, family string) error {
+// listen takes or opens the sockets of a family.
+func (s *Server) listen(ctx context.Context, family string, before given) error {
 	config := net.ListenConfig{Control: func(network, _ string, c syscall.RawConn) error { return wantArrival(network, c) }}
+	config.SetMultipathTCP(false)
 	host := map[string]string{"4": "0.0.0.0", "6": "[::]"}[family]
 	address := fmt.Sprintf("%s:%d", host, s.o.Port)
-	packets, err := config.ListenPacket(ctx, "udp"+family, address)
-	if err != nil {
-		return err
+	udp, ok := before.udp["udp"+family]
+	if !ok {
+		packets, err := config.ListenPacket(ctx, "udp"+family, address)
+		if err != nil {
+			return err
+		}
+		udp = packets.(*net.UDPConn)
 	}
-	s.udp = append(s.udp, packets.(*net.UDPConn))
-	config.SetMultipathTCP(false)
-	stream, err := config.Listen(ctx, "tcp"+family, address)
-	if err != nil {
-		return err
+	delete(before.udp, "udp"+family)
+	s.udp = append(s.udp, udp)
+	tcp, ok := before.tcp["tcp"+family]
+	if !ok {
+		stream, err := config.Listen(ctx, "tcp"+family, address)
+		if err != nil {
+			return err
+		}
+		tcp = stream.(*net.TCPListener)
 	}
-	s.tcp = append(s.tcp, stream.(*net.TCPListener))
+	delete(before.tcp, "tcp"+family)
+	s.tcp = append(s.tcp, tcp)
 	return nil
 }
 
@@ -159,10 +181,10 @@ func (s *Server) Serve(ctx context.Context) error {
 	failed := make(chan error, len(s.udp)+len(s.tcp))
 	// All end when their sockets are closed, below.
 	for _, c := range s.udp {
-		go func() { failed <- s.serveUDP(ctx, c) }()
+		go func() { failed <- s.untilEnded(ctx, func() error { return s.serveUDP(ctx, c) }) }()
 	}
 	for _, l := range s.tcp {
-		go func() { failed <- s.serveTCP(ctx, l) }() // as above
+		go func() { failed <- s.untilEnded(ctx, func() error { return s.serveTCP(ctx, l) }) }() // as above
 	}
 	var err error
 	got := 0
@@ -177,6 +199,18 @@ func (s *Server) Serve(ctx context.Context) error {
 		err = errors.Join(err, <-failed)
 	}
 	s.pool.wait()
+	return err
+}
+
+// untilEnded reads from a socket. One that is handed over still sends answers
+// until ctx ends.
+func (s *Server) untilEnded(ctx context.Context, read func() error) error {
+	err := read()
+	s.readers.Done()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		<-ctx.Done()
+		return nil
+	}
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 )
@@ -15,6 +16,9 @@ import (
 const (
 	// tcpIdle is how long a client's connection may be idle, RFC 7766 6.2.3.
 	tcpIdle = 10 * time.Second
+	// tcpEnding is how long it may be while the server is handed over: a client that
+	// has just connected is about to ask.
+	tcpEnding = 200 * time.Millisecond
 	// tcpWrite is how long a client may take to accept an answer.
 	tcpWrite = 5 * time.Second
 	// tcpPending bounds the queries of one connection that wait for answers;
@@ -31,6 +35,9 @@ func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener) error {
 		conn, err := l.AcceptTCP()
 		if errors.Is(err, net.ErrClosed) {
 			return nil
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return err // handed over
 		}
 		if err != nil {
 			// Out of descriptors or memory: they come back.
@@ -143,7 +150,16 @@ func (c *tcpConn) serve(ctx context.Context) {
 }
 
 // touch starts the time over after which the connection is idle.
-func (c *tcpConn) touch() { _ = c.conn.SetReadDeadline(time.Now().Add(tcpIdle)) }
+func (c *tcpConn) touch() {
+	_ = c.conn.SetReadDeadline(time.Now().Add(tcpIdle))
+	// HandOver notes that first and sets its deadline then: it is never lost.
+	if c.server.ending.Load() {
+		c.lastQueries()
+	}
+}
+
+// lastQueries ends the connection as soon as none comes for a moment.
+func (c *tcpConn) lastQueries() { _ = c.conn.SetReadDeadline(time.Now().Add(tcpEnding)) }
 
 // handle does what is to be done for one message; false ends the connection.
 func (c *tcpConn) handle(ctx context.Context, msg []byte) bool {

@@ -111,15 +111,6 @@ func isRunning(d *device.Device) bool {
 	return strings.Contains(d.Call("status", "{}"), `"running":true`)
 }
 
-// process is the daemon's, as procd knows it.
-func process(d *device.Device) string {
-	fields := strings.Fields(d.Run("owbox", "procctl", "list"))
-	if len(fields) < 2 {
-		return ""
-	}
-	return fields[1]
-}
-
 func TestLifeOfAPackage(t *testing.T) {
 	first := packaged(t, "routerd")
 	newer, err := build()
@@ -132,6 +123,10 @@ func TestLifeOfAPackage(t *testing.T) {
 
 	d.Install(first)
 	d.Install(packaged(t, "luci-app-routerd"))
+	d.Install(packaged(t, "luci-i18n-routerd-ru"))
+	if !strings.Contains(d.Read("etc/config/luci"), "Русский") {
+		t.Error("LuCI does not offer Russian")
+	}
 	d.Within("the daemon runs", func() bool { return isRunning(d) })
 	d.UseLabsResolver()
 	if !d.Exists("etc/rc.d/S19routerd") {
@@ -150,8 +145,9 @@ func TestLifeOfAPackage(t *testing.T) {
 		t.Error("the upgrade has changed the settings")
 	}
 
-	d.Remove("luci-app-routerd")
-	d.Remove("routerd")
+	for _, name := range []string{"luci-i18n-routerd-ru", "luci-app-routerd", "routerd"} {
+		d.Remove(name)
+	}
 	if diff := cmp.Diff(before, files(t, d)); diff != "" {
 		t.Errorf("files are not as before the installation (-before +after):\n%s", diff)
 	}
@@ -214,7 +210,7 @@ func upgrade(t *testing.T, d *device.Device, newer string) {
 	// The daemon's own checks do go over the WAN; these two names have none.
 	const loaded, opened = "www.bybit.com", "www.kraken.com"
 	finish := download(t, d.Lab, loaded)
-	old := process(d)
+	old := daemon(t, d).Started
 	d.Upgrade(newer)
 	// New connections, while one daemon ends and the other begins. Until it has
 	// begun a listed name may not be resolved; it goes nowhere else.
@@ -227,7 +223,7 @@ func upgrade(t *testing.T, d *device.Device, newer string) {
 			return err == nil
 		})
 	}
-	d.Within("another daemon runs", func() bool { return process(d) != old && isRunning(d) })
+	d.Within("another daemon runs", func() bool { return !daemon(t, d).Started.Equal(old) })
 	finish()
 	counts, err := d.Lab.Counts(lab.ISP)
 	if err != nil {
