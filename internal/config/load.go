@@ -87,12 +87,25 @@ func unreadable(name string, err error) (*Config, []Problem, error) {
 // parse checks all sections.
 func parse(name string, f *uci.File, env Env) (*Config, []Problem, error) {
 	r := reader{env: env, tunnels: map[string]bool{}, destinations: map[string]bool{}}
+	if len(f.Sections()) == 0 {
+		problems := []Problem{nothingThere()}
+		return nil, problems, invalid(name, problems)
+	}
 	c := r.config(f.Sections())
 	sorting.By(r.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
 	if err := invalid(name, r.problems); err != nil {
 		return nil, r.problems, err
 	}
 	return c, r.problems, nil
+}
+
+// nothingThere is what is wrong with a file without a section: nobody writes one,
+// but a power cut may leave it, and as settings it would have nothing steered.
+func nothingThere() Problem {
+	return Problem{
+		Level: LevelError, Text: "there is no section at all: the file is empty, or has been cut off",
+		Mend: "restore it from a backup, or begin anew with: config routerd 'main'",
+	}
 }
 
 // The section types.

@@ -161,7 +161,7 @@ func TestParseReadsEveryOption(t *testing.T) {
 
 func TestAddressesAreFewerWhereMemoryIs(t *testing.T) {
 	for memory, want := range map[uint64]int{0: 16384, 59 << 20: 8192, 123 << 20: 8192, 245 << 20: 16384, 8 << 30: 16384} {
-		for text, want := range map[string]int{"": want, "config routerd 'main'\n": want, "config routerd 'main'\n\toption max_addresses '777'\n": 777} {
+		for text, want := range map[string]int{"config tunnel 'a'\n\toption config '/a'\n": want, "config routerd 'main'\n": want, "config routerd 'main'\n\toption max_addresses '777'\n": 777} {
 			env := testEnv(t, nil)
 			env.Memory = memory
 			c, _, err := Parse("routerd", []byte(text), env)
@@ -178,12 +178,13 @@ func TestParseFillsInDefaults(t *testing.T) {
 		Resolvers: []string{"https://1.1.1.1/dns-query"}, LocalDNS: true, IPv6: true,
 		MarkMask: 0x0f000000, MaxAddresses: 16384,
 	}
-	for _, text := range []string{"", "config routerd 'main'\n", "config routerd 'main'\n\toption wan ''\n\toption metrics_listen ''\n"} {
+	const noMain = "config tunnel 'a'\n\toption config '/a'\n"
+	for _, text := range []string{noMain, "config routerd 'main'\n", "config routerd 'main'\n\toption wan ''\n\toption metrics_listen ''\n"} {
 		c, notes := told(t, text)
 		if d := cmp.Diff(want, c.Main); d != "" {
 			t.Errorf("%q: %s", text, d)
 		}
-		if (text == "") != (len(notes) > 0) {
+		if (text == noMain) != (len(notes) > 0) {
 			t.Errorf("%q: %q", text, notes)
 		}
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -219,6 +220,19 @@ func TestParseTellsWhatIsWrongInListsAndSections(t *testing.T) {
 				t.Error(d)
 			}
 		})
+	}
+}
+
+// An empty file is what a power cut leaves, not what somebody means.
+func TestParseRefusesAFileWithoutASection(t *testing.T) {
+	for _, text := range []string{"", "\n", "# settings\n\n"} {
+		c, problems, err := Parse("f", []byte(text), testEnv(t, nil))
+		if c != nil || !errors.Is(err, ErrInvalid) || len(problems) != 1 || !strings.Contains(problems[0].String(), "config routerd 'main'") {
+			t.Errorf("%q: %v, %v, %v", text, c, problems, err)
+		}
+	}
+	if _, problems, err := Parse("f", []byte(head), testEnv(t, nil)); err != nil {
+		t.Errorf("section main alone: %v, %v", problems, err)
 	}
 }
 

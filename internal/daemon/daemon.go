@@ -191,6 +191,11 @@ func (d *daemon) start(ctx context.Context) error {
 	}
 	d.changed = changed
 	s, problems, err := d.loadFirst(d.o.ConfigFile)
+	if err == nil && s.unset() {
+		if before, goodErr := d.loadGood(); goodErr == nil {
+			err = s.cutOff(before)
+		}
+	}
 	if err == nil {
 		d.inFile = s
 		return d.begin(ctx, s)

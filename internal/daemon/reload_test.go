@@ -394,3 +394,40 @@ func TestCleanupLeavesNothing(t *testing.T) {
 		expect(t, errors.Is(err, os.ErrNotExist), "state is left: %v", err)
 	}
 }
+
+// What a power cut leaves of a file must not switch protection off: nothing, or
+// what stood first in it.
+func TestSettingsThatAreCutOffLeaveTheOldOnesInForce(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	r := newRouter(t)
+	r.set("", exchanges)
+	r.start()
+	rules := r.rules()
+	const mainOnly = "config routerd 'main'\n\tlist lan 'br-lan'\n"
+	for text, words := range map[string]string{
+		"":                      "no section at all",
+		"# settings\n\n":        "no section at all",
+		"\x00\x00\x00\x00":      "settings refused",
+		mainOnly:                "neither a tunnel nor a destination",
+		mainOnly + "config tun": "settings refused",
+	} {
+		need(t, os.WriteFile(r.o.ConfigFile, []byte(text), 0o600))
+		err := r.reload()
+		expect(t, err != nil && r.problem(words), "reload of %q: %v, %q", text, err, r.status().Problems)
+		expect(t, r.path("exchanges") == "other" && r.rules() == rules, "reload of %q: %+v\nrules:\n%s", text, r.status(), r.rules())
+		r.halt()
+		r.start()
+		r.wait("the last good settings are in force", func() bool { return r.path("exchanges") == "other" })
+		expect(t, r.problem(words), "nobody is told that %q is not used: %q", text, r.status().Problems)
+	}
+	// Who means it says so.
+	need(t, os.WriteFile(r.o.ConfigFile, []byte(mainOnly+"\toption enabled '0'\n"), 0o600))
+	need(t, r.reload())
+	r.wait("routerd is off", func() bool { return r.rules() == "" })
+	// And a router on which nothing has been set up starts with what it has.
+	need(t, os.WriteFile(r.o.ConfigFile, []byte(mainOnly), 0o600))
+	need(t, r.reload())
+	expect(t, r.status().Running, "status: %+v", r.status())
+}

@@ -196,6 +196,20 @@ func canaries(c *config.Config, p *steer.Plan) map[string]bool {
 // on the router.
 func (s *settings) canary(name string) bool { return s.canaries[name] }
 
+// errCutOff refuses settings that have lost what was set up.
+var errCutOff = errors.New("there is neither a tunnel nor a destination any more: the file looks cut off; " +
+	"restore it, or set option enabled '0' in section main to switch routerd off")
+
+// cutOff is an error where settings would end all that those before them protect,
+// without saying so: that is what is left of a file after a power cut.
+func (s *settings) cutOff(before *settings) error {
+	if before == nil || !s.cfg.Main.Enabled || len(s.cfg.Tunnels)+len(s.cfg.Destinations) > 0 ||
+		before.unset() || len(before.cfg.Destinations) == 0 {
+		return nil
+	}
+	return errCutOff
+}
+
 // unset says whether the settings have no tunnel at all, so that nothing is
 // steered and no query turned.
 func (s *settings) unset() bool { return len(s.cfg.Tunnels) == 0 }

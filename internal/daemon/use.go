@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -27,7 +28,7 @@ type reloadAnswer struct {
 func (d *daemon) reload(ctx context.Context) ([]config.Problem, error) {
 	s, problems, err := loadSettings(d.o.ConfigFile, d.lists)
 	if err == nil {
-		err = s.unreadable()
+		err = errors.Join(s.unreadable(), s.cutOff(d.target))
 	}
 	if err != nil {
 		d.refuse(problems, err)
