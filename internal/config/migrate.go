@@ -98,7 +98,16 @@ func (m *migration) pbr(s *uci.Section) {
 	if o, ok := s.Option("name"); ok {
 		label = o.Values[0]
 	}
-	m.section(s, label, first(s, "interface"), words(s, "dest_addr"), words(s, "src_addr"))
+	device := first(s, "interface")
+	// Targets of pbr's own that are no interfaces.
+	switch strings.ToLower(device) {
+	case "tor", "xray":
+		m.note(s, "interface %q has no counterpart, and the policy is left out", device)
+		return
+	case "ignore":
+		device = "wan"
+	}
+	m.section(s, label, device, words(s, "dest_addr"), words(s, "src_addr"))
 }
 
 // podkop takes over sections that use an interface; its proxies have no
@@ -115,9 +124,11 @@ func (m *migration) podkop(s *uci.Section) {
 	for _, list := range words(s, "community_lists", "domain_list") {
 		m.note(s, "the list %q is podkop's own: pick services of the catalogue, or add a list of somebody's by `config list`", list)
 	}
+	if all := words(s, "fully_routed_ips", "all_traffic_ip"); len(all) > 0 {
+		m.note(s, "%s: podkop routes all that these devices send, which has no counterpart: routerd steers by destination", strings.Join(all, " "))
+	}
 	m.section(s, s.Name, first(s, "interface"),
-		words(s, "user_domains", "user_domains_text", "user_subnets", "user_subnets_text", "custom_domains", "custom_domains_text", "custom_subnets", "custom_subnets_text"),
-		words(s, "fully_routed_ips", "all_traffic_ip"))
+		words(s, "user_domains", "user_domains_text", "user_subnets", "user_subnets_text", "custom_domains", "custom_domains_text", "custom_subnets", "custom_subnets_text"), nil)
 }
 
 // section writes a destination, and before it the tunnel that it needs.

@@ -28,6 +28,16 @@ config policy
 	option interface 'wan'
 
 config policy
+	option name 'Own networks'
+	option dest_addr '10.0.0.0/24'
+	option interface 'ignore'
+
+config policy
+	option name 'Onions'
+	option dest_addr 'onion.example'
+	option interface 'tor'
+
+config policy
 	option name 'old'
 	option enabled '0'
 	option dest_addr 'x.example'
@@ -51,6 +61,11 @@ config destination 'bank'
 	option label 'Bank'
 	option policy 'direct'
 	list domain 'bank.example'
+
+config destination 'own_networks'
+	option label 'Own networks'
+	option policy 'direct'
+	list address '10.0.0.0/24'
 `
 
 const podkopSettings = `config settings 'settings'
@@ -62,6 +77,7 @@ config section 'main'
 	list community_lists 'russia_inside'
 	list user_domains 'okx.com'
 	option user_subnets_text '198.51.100.0/24, 2001:db8::/32'
+	list fully_routed_ips '192.168.1.2'
 
 config section 'proxy'
 	option connection_type 'proxy'
@@ -87,8 +103,8 @@ func TestSettingsOfOthersAreTakenOver(t *testing.T) {
 		program, text, want string
 		notes               []string
 	}{
-		{"pbr", pbrSettings, pbrTaken, []string{"laptop", "dest_port", "names no name", "is disabled"}},
-		{"podkop", podkopSettings, podkopTaken, []string{"russia_inside", `"proxy" has no counterpart`}},
+		{"pbr", pbrSettings, pbrTaken, []string{"laptop", "dest_port", "names no name", `"tor" has no counterpart`, "is disabled"}},
+		{"podkop", podkopSettings, podkopTaken, []string{"russia_inside", "192.168.1.2", `"proxy" has no counterpart`}},
 	} {
 		got, err := Migrate(tc.program, "f", []byte(tc.text))
 		if err != nil {
