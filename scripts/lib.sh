@@ -39,7 +39,7 @@ TEST_PACKAGES=(
 )
 
 # shellcheck disable=SC2034
-PACKAGE_PACKAGES=(busybox:busybox-static msgfmt:gettext xgettext:gettext signify-openbsd:signify-openbsd)
+PACKAGE_PACKAGES=(make:make busybox:busybox-static msgfmt:gettext xgettext:gettext signify-openbsd:signify-openbsd)
 # shellcheck disable=SC2034
 BROWSER_PACKAGES=(
   chromium:chromium node:nodejs npm:npm /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf:fonts-dejavu-core
