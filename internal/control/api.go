@@ -86,13 +86,15 @@ type TunnelStatus struct {
 	Reason  string `json:"reason"`
 	// Watched: the peer answers routerd's questions, so that its death is told
 	// within two seconds of traffic; else it takes WireGuard's 15 s.
-	Watched        bool     `json:"watched"`
-	Cause          string   `json:"cause"`            // the reason in a word, such as handshake_blocked; "" when up
-	LastHandshakeS *int64   `json:"last_handshake_s"` // seconds ago; null: never
-	RxBytes        uint64   `json:"rx_bytes"`
-	TxBytes        uint64   `json:"tx_bytes"`
-	RTTMs          *float64 `json:"rtt_ms"`
-	Endpoint       string   `json:"endpoint"`
+	Watched        bool   `json:"watched"`
+	Cause          string `json:"cause"`            // the reason in a word, such as handshake_blocked; "" when up
+	LastHandshakeS *int64 `json:"last_handshake_s"` // seconds ago; null: never
+	RxBytes        uint64 `json:"rx_bytes"`
+	TxBytes        uint64 `json:"tx_bytes"`
+	// RTTMs is the shortest round trip of the latest checks that worked over it;
+	// null: none did.
+	RTTMs    *float64 `json:"rtt_ms"`
+	Endpoint string   `json:"endpoint"`
 }
 
 // DestinationStatus is one destination.

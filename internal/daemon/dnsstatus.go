@@ -32,6 +32,9 @@ func (d *daemon) dnsStatus(v *view, s ebpf.Stats) control.DNSStatus {
 	out.Pending, out.Hosts = d.keeper.pending()
 	paths := pathNames(v)
 	for _, u := range v.resolver.Upstreams() {
+		if paths[u.Path] == "" {
+			continue // of a tunnel that is gone, by which nobody asks any more
+		}
 		e := control.UpstreamStatus{URL: u.Upstream.String(), Path: paths[u.Path], State: "ok", Failures: u.Failures}
 		if u.Err != nil {
 			e.State, e.Reason = "failing", u.Err.Error()
@@ -87,8 +90,8 @@ func judgeBypass(list []control.Bypass) []control.Finding {
 func judgeUpstreams(list []dns.UpstreamState, paths map[owned.PathIndex]string) []control.Finding {
 	var out []control.Finding
 	for _, u := range list {
-		if u.Err == nil {
-			continue
+		if u.Err == nil || paths[u.Path] == "" {
+			continue // as above
 		}
 		out = append(out, control.Finding{
 			Topic: "dns", Level: control.LevelWarning,

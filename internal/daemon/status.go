@@ -148,7 +148,9 @@ func (d *daemon) status(context.Context) (control.Status, error) {
 	for i := range v.settings.plan.Destinations {
 		out.Destinations = append(out.Destinations, destinationStatus(&v, &v.settings.plan.Destinations[i], use))
 	}
-	addVerdicts(out.Destinations, d.runner.Verdicts())
+	states := d.runner.Verdicts()
+	addVerdicts(out.Destinations, states)
+	addRoundTrips(out.Tunnels, states)
 	return out, nil
 }
 

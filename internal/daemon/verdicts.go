@@ -21,6 +21,22 @@ func addVerdicts(destinations []control.DestinationStatus, states []reach.State)
 	}
 }
 
+// addRoundTrips says of each tunnel the shortest round trip of the latest checks
+// that worked over it: that of the service which is nearest to its exit.
+func addRoundTrips(tunnels []control.TunnelStatus, states []reach.State) {
+	for i := range tunnels {
+		var shortest time.Duration
+		for _, s := range states {
+			for _, r := range s.Results {
+				if r.Path == tunnels[i].Name && r.Outcome == reach.OutcomeOK && r.RTT > 0 && (shortest == 0 || r.RTT < shortest) {
+					shortest = r.RTT
+				}
+			}
+		}
+		tunnels[i].RTTMs = milliseconds(shortest)
+	}
+}
+
 // statesOf picks a destination's.
 func statesOf(destination string, states []reach.State) []reach.State {
 	var out []reach.State

@@ -1,11 +1,14 @@
 package daemon
 
 import (
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/routerd/routerd/internal/catalogue"
 	"github.com/routerd/routerd/internal/control"
+	"github.com/routerd/routerd/internal/dns"
+	"github.com/routerd/routerd/internal/owned"
 	"github.com/routerd/routerd/internal/reach"
 	"github.com/routerd/routerd/internal/steer"
 )
@@ -63,5 +66,36 @@ func TestWhyTellsTheChecksOfTheHostOrOfItsDestination(t *testing.T) {
 		if len(got) > 0 && c.destination == "exchanges" && got[0].Path != "home" {
 			t.Errorf("%s: path %q", c.host, got[0].Path)
 		}
+	}
+}
+
+func TestTheRoundTripOfATunnelIsTheShortestOfItsChecks(t *testing.T) {
+	result := func(path string, outcome reach.Outcome, ms int) reach.Result {
+		return reach.Result{Path: path, Outcome: outcome, RTT: time.Duration(ms) * time.Millisecond}
+	}
+	states := []reach.State{
+		{Results: []reach.Result{result("direct", reach.OutcomeOK, 1), result("home", reach.OutcomeOK, 40)}},
+		{Results: []reach.Result{result("home", reach.OutcomeOK, 30), result("away", "tcp_timeout", 5)}},
+		{Results: []reach.Result{result("home", reach.OutcomeOK, 0)}},
+	}
+	tunnels := []control.TunnelStatus{{Name: "home"}, {Name: "away"}}
+	addRoundTrips(tunnels, states)
+	if got := tunnels[0].RTTMs; got == nil || *got != 30 {
+		t.Errorf("home: %v, want 30", got)
+	}
+	if got := tunnels[1].RTTMs; got != nil {
+		t.Errorf("away, over which nothing works: %v", *got)
+	}
+}
+
+func TestAResolverThatFailedByATunnelThatIsGoneIsNoFinding(t *testing.T) {
+	u, err := dns.ParseUpstream("https://192.0.2.1/dns-query")
+	need(t, err)
+	list := []dns.UpstreamState{{Upstream: u, Path: 7, Err: errors.New("timeout")}}
+	if got := judgeUpstreams(list, map[owned.PathIndex]string{7: "home"}); len(got) != 1 || got[0].Level != control.LevelWarning {
+		t.Errorf("of a tunnel that is there: %+v", got)
+	}
+	if got := judgeUpstreams(list, map[owned.PathIndex]string{}); len(got) != 1 || got[0].Level != control.LevelOK {
+		t.Errorf("of one that is gone: %+v", got)
 	}
 }

@@ -29,7 +29,7 @@ const shell = `<!DOCTYPE html>
 	<div id="indicators" class="pull-right"></div>
 </header>
 <div id="maincontent" class="container">
-<div id="tabmenu">{{if not .Real}}<ul class="tabs">{{range .Pages}}<li><a href="/cgi-bin/luci/admin/services/routerd/{{.}}">{{.}}</a></li>{{end}}</ul>{{end}}</div>
+<div id="tabmenu">{{if not .Real}}<ul class="tabs">{{range .Pages}}<li><a href="/cgi-bin/luci/admin/services/routerd/{{.}}"><script>document.write(_({{title .}}))</script></a></li>{{end}}</ul>{{end}}</div>
 <script src="/luci-static/resources/luci.js"></script>
 <script>
 	L = new LuCI({{.Env}});
@@ -56,8 +56,7 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 	path := []string{"admin", "services", "routerd", page}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	err := s.shell.Execute(w, map[string]any{
-		"Lang": s.o.Lang, "Page": page, "Pages": Pages(), "Real": s.o.LuCI != "",
-		"Title": strings.ToUpper(page[:1]) + page[1:],
+		"Lang": s.o.Lang, "Page": page, "Pages": Pages(), "Real": s.o.LuCI != "", "Title": title(page),
 		"Env": map[string]any{
 			"media": "/luci-static/bootstrap", "resource": "/luci-static/resources",
 			"scriptname": "/cgi-bin/luci", "pathinfo": "/" + strings.Join(path, "/"), "documentroot": "/www",
@@ -70,3 +69,6 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 	}
 }
+
+// title is what the menu calls a page.
+func title(page string) string { return strings.ToUpper(page[:1]) + page[1:] }

@@ -49,7 +49,7 @@ type Server struct {
 
 // New makes a server.
 func New(o Options) (*Server, error) {
-	page, err := template.New("shell").Parse(shell)
+	page, err := template.New("shell").Funcs(template.FuncMap{"title": title}).Parse(shell)
 	if err != nil {
 		return nil, fmt.Errorf("read the page: %w", err)
 	}

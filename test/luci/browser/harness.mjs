@@ -63,7 +63,16 @@ export class Browser {
 		return this.page.getByRole('link', { name: name, exact: true });
 	}
 
+	/** Nothing on the page is what a program shows by mistake. */
+	async sound(what) {
+		const text = await this.page.innerText('#view');
+		const wrong = /.*(\[object |\bundefined\b|\bNaN\b|\bnull\b).*/.exec(text);
+
+		check(!wrong, what + ' shows: ' + (wrong || [])[0]);
+	}
+
 	async shot(name) {
+		await this.sound(name);
 		await this.page.screenshot({ path: this.out + '/' + name + '.png', fullPage: true });
 	}
 

@@ -38,8 +38,9 @@ function E(name, attributes, children) {
 function append(node, child) {
 	if (child == null)
 		return;
+	/* A list in a list is no list of children to LuCI: it becomes its text. */
 	if (Array.isArray(child))
-		child.forEach(c => append(node, c));
+		child.forEach(c => append(node, Array.isArray(c) ? String(c) : c));
 	else if (child instanceof Node)
 		node.appendChild(child);
 	else

@@ -225,7 +225,7 @@ const GridSection = Section.extend({
 		const columns = this.children.filter(o => !o.modalonly), ids = this.ids();
 
 		return Promise.all(ids.map((id, at) => Promise.all(columns.map(o => o.editable ? o.render(id, true) : o.textvalue(id))).then(cells => this.row(columns, ids, id, at, cells)))).then(rows => dom.content(this.node, [
-			E('h3', {}, [ this.title ]), this.description ? E('div', { 'class': 'cbi-section-descr' }, [ this.description ]) : '',
+			this.title ? E('h3', {}, [ this.title ]) : '', this.description ? E('div', { 'class': 'cbi-section-descr' }, [ this.description ]) : '',
 			E('table', { 'class': 'table cbi-section-table rd-table' }, [ E('tr', { 'class': 'tr table-titles' }, [ E('th', { 'class': 'th' }, [ _('Name') ]) ].concat(columns.map(o => E('th', { 'class': 'th' }, [ o.title ])), E('th', { 'class': 'th' }, [ '' ])))].concat(rows)),
 			this.addremove ? this.addRow() : ''
 		]));
@@ -265,7 +265,7 @@ const Map = baseclass.extend({
 	set: function(id, option, v) { uci.set(this.config, id, option, v); },
 	render: function() {
 		return Promise.all(this.children.map(s => s.render())).then(nodes => {
-			const node = E('div', { 'class': 'cbi-map' }, [ this.title ? E('h2', {}, [ this.title ]) : '', nodes ]);
+			const node = E('div', { 'class': 'cbi-map' }, [ this.title ? E('h2', {}, [ this.title ]) : '' ].concat(nodes));
 
 			dom.bindClassInstance(node, this);
 

@@ -201,7 +201,7 @@ const ui = {
 	showModal: (title, children, ...classes) => {
 		ui.hideModal();
 
-		const modal = E('div', { 'id': 'modal_overlay', 'role': 'dialog', 'aria-modal': 'true' }, [ E('div', { 'class': [ 'modal', ...classes ].join(' ') }, [ title ? E('h4', {}, [ title ]) : '', children ]) ]);
+		const modal = E('div', { 'id': 'modal_overlay', 'role': 'dialog', 'aria-modal': 'true' }, [ E('div', { 'class': [ 'modal', ...classes ].join(' ') }, [ title ? E('h4', {}, [ title ]) : '' ].concat(children)) ]);
 
 		document.body.appendChild(modal);
 
@@ -210,7 +210,7 @@ const ui = {
 	hideModal: () => { const m = document.getElementById('modal_overlay'); if (m) m.remove(); },
 	addNotification: (title, children, ...classes) => {
 		const box = E('div', { 'class': [ 'alert-message', 'notification', ...classes ].join(' ') }, [
-			E('button', { 'class': 'btn', 'style': 'float:right', 'click': ev => ev.target.parentNode.remove() }, [ _('Dismiss') ]), title ? E('h4', {}, [ title ]) : '', children ]);
+			E('button', { 'class': 'btn', 'style': 'float:right', 'click': ev => ev.target.parentNode.remove() }, [ _('Dismiss') ]), title ? E('h4', {}, [ title ]) : '' ].concat(children));
 
 		document.getElementById('maincontent').prepend(box);
 

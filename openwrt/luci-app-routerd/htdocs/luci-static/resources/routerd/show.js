@@ -40,7 +40,7 @@ function duration(s) {
 const words = {
 	up: [ 'good', () => _('up') ],
 	ok: [ 'good', () => _('works') ],
-	reachable: [ 'good', () => _('reachable') ],
+	reachable: [ 'good', () => _('reachable directly') ],
 	applied: [ 'good', () => _('applied') ],
 	open: [ 'good', () => _('open') ],
 	connecting: [ 'warn', () => _('connecting') ],
@@ -84,6 +84,50 @@ const words = {
 	tunnel: [ 'info', () => _('tunnel') ],
 	config: [ 'info', () => _('settings') ]
 };
+
+/* What a finding of doctor is about. */
+const topics = {
+	daemon: () => _('daemon'),
+	settings: () => _('settings'),
+	tunnel: () => _('tunnel'),
+	dns: () => _('names'),
+	bypass: () => _('past the router'),
+	kernel: () => _('kernel'),
+	modules: () => _('kernel modules'),
+	firewall: () => _('firewall'),
+	offload: () => _('flow offload'),
+	clock: () => _('clock'),
+	memory: () => _('memory')
+};
+
+/* Labels of the first settings, and whole sentences of the daemon's. */
+const sentences = {
+	'Exchanges': () => _('Exchanges'),
+	'Mining pools': () => _('Mining pools'),
+	'Analytics, wallets, management': () => _('Analytics, wallets, management'),
+	'policy block': () => _('blocked by its policy'),
+	'policy direct': () => _('always direct by its policy'),
+	'policy auto: the direct path is preferred': () => _('the direct path is preferred while it works'),
+	'no tunnel is set up: nothing is steered until there is one': () => _('no tunnel is set up: nothing is steered until there is one'),
+	'fallback direct: no tunnel is set up': () => _('no tunnel is set up: it goes direct meanwhile'),
+	'fallback block: no tunnel is set up': () => _('no tunnel is set up: it is shut off meanwhile'),
+	'it works over the direct path': () => _('it works over the direct path'),
+	'not checked yet': () => _('not checked yet'),
+	'no handshake yet': () => _('no handshake yet'),
+	'the peer is silent': () => _('the other end is silent'),
+	'the tunnel is being made': () => _('the tunnel is being made')
+};
+
+function sentence(text) {
+	return sentences[text] ? sentences[text]() : String(text);
+}
+
+function milliseconds(ms) {
+	if (ms == null)
+		return '–';
+
+	return (ms < 1 ? '<' + number(1, 0) : number(ms, 0)) + ' ' + _('ms', 'milliseconds');
+}
 
 /* A word of the daemon in the reader's language; a new one as it is. */
 function word(w) {
@@ -140,19 +184,32 @@ function message(kind, text, more) {
 	return E('div', { 'class': 'alert-message ' + kind, 'role': kind == 'error' ? 'alert' : 'status' }, [ E('p', {}, [ text ]) ].concat(more || []));
 }
 
-/* What went wrong, for a person. */
-function failure(err, more) {
+/* What went wrong, for a person: how grave it is, and paragraphs. */
+function wrong(err) {
 	if (err.code == 'not_running')
-		return message('warning', _('routerd is not running: nothing changes, and what was steered still is.'), more);
+		return [ 'warning', [ _('routerd is not running: nothing changes, and what was steered still is.') ] ];
 	if (err.code == 'unsupported')
-		return message('notice', _('This version of routerd cannot do that.'), more);
+		return [ 'notice', [ _('This version of routerd cannot do that.') ] ];
 
-	return message('error', err.message, (err.problems || []).map(p =>
-		E('p', {}, [ [ p.section, p.option, p.value ].filter(x => x).join(' · '), ': ', p.text, p.mend ? '; ' + p.mend : '' ])).concat(more || []));
+	return [ 'error', [ err.message ].concat((err.problems || []).map(p =>
+		[ p.section, p.option, p.value ].filter(x => x).join(' · ') + ': ' + p.text + (p.mend ? '; ' + p.mend : ''))) ];
 }
 
+function paragraphs(lines) {
+	return lines.map(l => E('p', {}, [ l ]));
+}
+
+function failure(err, more) {
+	const w = wrong(err);
+
+	return message(w[0], w[1][0], paragraphs(w[1].slice(1)).concat(more || []));
+}
+
+/* A notification is a box by itself. */
 function notify(err) {
-	ui.addNotification(null, failure(err), err.code == 'unsupported' ? 'info' : 'danger');
+	const w = wrong(err);
+
+	ui.addNotification(null, E('div', {}, paragraphs(w[1])), w[0] == 'notice' ? 'info' : 'danger');
 }
 
 const NS = 'http://www.w3.org/2000/svg';
@@ -175,7 +232,7 @@ function titled(text) {
 	return t;
 }
 
-/* One box a slot, oldest first: slots are {outcome, text}; without an outcome
+/* One box a slot, oldest first: slots are {outcome, tone, text}; without an outcome
  * nothing is known of that time. */
 function strip(slots, label) {
 	const width = 240, height = 14, step = width / Math.max(1, slots.length);
@@ -183,13 +240,17 @@ function strip(slots, label) {
 	return svg('svg', { 'class': 'rd-strip', 'viewBox': '0 0 ' + width + ' ' + height, 'role': 'img', 'aria-label': label, 'preserveAspectRatio': 'none' },
 		slots.map((s, i) => svg('rect', {
 			'x': (i * step).toFixed(2), 'y': 0, 'width': Math.max(0.5, step - 0.4).toFixed(2), 'height': height,
-			'class': s.outcome ? 'rd-fill-' + tone(s.outcome) : 'rd-fill-none'
+			'class': s.outcome ? 'rd-fill-' + s.tone : 'rd-fill-none'
 		}, [ titled(s.text || word(s.outcome || 'unknown')) ])));
 }
 
-/* A line through values; gaps stay gaps. */
+/* A line through values, from the first that is known; gaps stay gaps. */
 function spark(values, label) {
-	const width = 120, height = 24, most = Math.max.apply(null, values.filter(v => v != null).concat([ 1 ]));
+	const width = 120, height = 24, few = 12;
+
+	values = values.slice(Math.max(0, Math.min(values.findIndex(v => v != null), values.length - few)));
+
+	const most = Math.max.apply(null, values.filter(v => v != null).concat([ 1 ]));
 	let d = '', pen = 'M';
 
 	values.forEach((v, i) => {
@@ -207,6 +268,7 @@ function spark(values, label) {
 return baseclass.extend({
 	bytes: bytes,
 	duration: duration,
+	milliseconds: milliseconds,
 	word: word,
 	tone: tone,
 	badge: badge,
@@ -220,6 +282,21 @@ return baseclass.extend({
 	notify: notify,
 	strip: strip,
 	spark: spark,
+
+	/* What a destination is called. */
+	label: function(d) {
+		return sentence(d.label || d.name);
+	},
+
+	/* What a finding is about, a new one as it is. */
+	topic: function(t) {
+		return topics[t] ? topics[t]() : String(t);
+	},
+
+	/* Why something is as it is, small. */
+	reason: function(text) {
+		return E('div', { 'class': 'rd-reason' }, [ sentence(text) ]);
+	},
 
 	time: function(t) {
 		return new Date(t).toLocaleString(document.documentElement.lang || undefined, { dateStyle: 'short', timeStyle: 'medium' });

@@ -139,7 +139,7 @@ function summary(id) {
 }
 
 function destinationSection(m, tunnels, hosts) {
-	const s = m.section(form.GridSection, 'destination', _('Destinations'),
+	const s = m.section(form.GridSection, 'destination', null,
 		_('What is listed here takes the path that you choose; everything else goes direct. Where two list the same, the one that stands first counts.'));
 	let o;
 

@@ -27,10 +27,10 @@ function table(rows) {
 function checked(c) {
 	return c.paths.map(p => [
 		[ E('strong', {}, [ c.target ]), E('div', { 'class': 'rd-reason' }, [ c.destination ]) ],
-		[ show.badge(c.verdict || 'unknown'), c.reason ? E('div', { 'class': 'rd-reason' }, [ c.reason ]) : '' ],
+		[ show.badge(c.verdict || 'unknown'), c.reason ? show.reason(c.reason) : '' ],
 		show.path(p.path),
 		[ show.badge(p.outcome), p.layer ? ' (' + p.layer + ')' : '', p.detail ? E('div', { 'class': 'rd-reason' }, [ p.detail ]) : '' ],
-		p.rtt_ms == null ? '–' : Math.round(p.rtt_ms) + ' ' + _('ms', 'milliseconds')
+		show.milliseconds(p.rtt_ms)
 	]);
 }
 
@@ -180,7 +180,7 @@ return view.extend({
 				f.destination, show.path(f.path), f.source,
 				[ f.name || f.target, E('div', { 'class': 'rd-reason' }, [ (f.name ? f.target + ' ' : '') + f.protocol ]) ],
 				show.badge(f.state), show.duration(f.age_s), show.bytes(f.rx_bytes), show.bytes(f.tx_bytes),
-				f.rtt_ms == null ? '–' : Math.round(f.rtt_ms) + ' ' + _('ms', 'milliseconds')
+				show.milliseconds(f.rtt_ms)
 			]), _('No connection is steered now.'))
 		];
 	},
@@ -195,7 +195,7 @@ return view.extend({
 	doctorPane: function() {
 		const result = E('div', { 'class': 'rd-output' }, [ E('em', {}, [ _('Loading ...') ]) ]);
 		const run = () => api.doctor().then(r => dom.content(result, show.table([ _('What'), _('Finding'), _('To do') ],
-			r.findings.map(f => [ [ show.badge(f.level), ' ', f.topic ], f.text, f.mend || '–' ]))), err => dom.content(result, show.failure(err)));
+			r.findings.map(f => [ [ show.badge(f.level), ' ', show.topic(f.topic) ], f.text, f.mend || '–' ]))), err => dom.content(result, show.failure(err)));
 		const node = pane('doctor', _('Doctor'), [
 			E('p', {}, [ _('Looks at kernel, modules, firewall, DNS, clock and settings, and says how to mend what is wrong.') ]),
 			show.button(_('Look again'), 'action', ui.createHandlerFn(this, run)), result

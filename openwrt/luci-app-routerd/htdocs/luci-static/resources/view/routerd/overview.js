@@ -10,6 +10,8 @@ const INTERVAL = 5; /* seconds */
 
 /* The state in one sentence, with how grave it is. */
 function sentence(s, findings) {
+	if (!s.running && s.problems.some(p => p.indexOf('settings refused') == 0))
+		return [ 'error', _('The settings are refused: nothing is steered until they are mended.') ];
 	if (!s.running)
 		return [ 'warning', _('routerd is switched off: all traffic is direct.') ];
 	if (!s.tunnels.length)
@@ -23,11 +25,11 @@ function sentence(s, findings) {
 	if (weak.length || s.problems.length || findings.some(f => f.level == 'error' || f.level == 'warning'))
 		return [ 'warning', _('Listed services work, but not all is as it should be.') ];
 
-	return [ 'success', _('All is well: %s.').replace('%s', names(s.destinations.filter(d => d.state != 'blocked'), d => d.label + ' ' + (d.path == 'direct' ? _('direct') : _('by %s').replace('%s', d.path)))) ];
+	return [ 'success', _('All is well: %s.').replace('%s', names(s.destinations.filter(d => d.state != 'blocked'), d => show.label(d) + ' ' + (d.path == 'direct' ? _('direct') : _('by %s').replace('%s', d.path)))) ];
 }
 
 function names(destinations, text) {
-	return destinations.map(text || (d => d.label || d.name)).join('; ') || _('no destination is set up');
+	return destinations.map(text || show.label).join('; ') || _('no destination is set up');
 }
 
 /* The button that mends a finding, where a page of ours can. */
@@ -53,7 +55,7 @@ function wrong(findings, s) {
 	return E('div', { 'class': 'cbi-section' }, [
 		E('h3', {}, [ _('What is wrong') ]),
 		show.table([ _('What'), _('Finding'), _('To do') ], grave.map(f => [
-			[ show.badge(f.level), ' ', f.topic ],
+			[ show.badge(f.level), ' ', show.topic(f.topic) ],
 			f.text,
 			E('div', {}, [ f.mend || '', ' ', remedy(f, s) ])
 		]))
@@ -65,22 +67,34 @@ function tunnels(s) {
 		E('h3', {}, [ _('Tunnels') ]),
 		show.table([ _('Tunnel'), _('State'), _('Handshake'), _('Round trip'), _('Received'), _('Sent') ], s.tunnels.map(t => [
 			t.name + ' (' + t.device + ')',
-			[ show.badge(t.state), t.reason ? E('div', { 'class': 'rd-reason' }, [ t.reason ]) : '' ],
+			[ show.badge(t.state), t.reason ? show.reason(t.reason) : '' ],
 			t.last_handshake_s == null ? _('never') : _('%s ago').replace('%s', show.duration(t.last_handshake_s)),
-			t.rtt_ms == null ? '–' : Math.round(t.rtt_ms) + ' ' + _('ms', 'milliseconds'),
+			show.milliseconds(t.rtt_ms),
 			show.bytes(t.rx_bytes),
 			show.bytes(t.tx_bytes)
 		]), _('There is no tunnel yet.'))
 	]);
 }
 
+/* One slot of the history. Where most of its checks were good, what was not is no
+ * more than a warning. */
+function slot(s) {
+	const outcome = s.outcome || (s.checks ? 'ok' : '');
+
+	return {
+		outcome: outcome,
+		tone: outcome != 'ok' && s.ok * 2 > s.checks ? 'warn' : show.tone(outcome),
+		text: show.time(s.begin) + ': ' + (s.checks ? show.word(outcome) + ' (' + s.ok + '/' + s.checks + ')' : _('not checked'))
+	};
+}
+
 /* What was found over each path in the last day. */
 function outcomes(history, d) {
-	return E('div', {}, (history || []).filter(h => h.destination == d.name && h.slots.length).map(h => E('div', {}, [
-		E('span', { 'class': 'rd-reason' }, [ show.path(h.path), h.ok_rate == null ? '' : ' ' + Math.round(h.ok_rate * 100) + ' %', ' ' ]),
-		show.strip(h.slots.map(s => ({ outcome: s.outcome || (s.checks ? 'ok' : ''), text: show.time(s.begin) + ': ' + (s.checks ? show.word(s.outcome || 'ok') + ' (' + s.ok + '/' + s.checks + ')' : _('not checked')) })),
-			_('Outcomes of the last day: %s').replace('%s', show.path(h.path))), ' ',
-		h.slots.filter(s => s.rtt_ms != null).length < 2 ? '' : show.spark(h.slots.map(s => s.rtt_ms), _('Round trip of the last day: %s').replace('%s', show.path(h.path)))
+	return E('div', { 'class': 'rd-outcomes' }, (history || []).filter(h => h.destination == d.name && h.slots.length).map(h => E('div', { 'class': 'rd-outcome' }, [
+		E('span', { 'class': 'rd-reason rd-name' }, [ show.path(h.path), h.ok_rate == null ? '' : ' ' + Math.round(h.ok_rate * 100) + ' %' ]),
+		show.strip(h.slots.map(slot), _('Outcomes of the last day: %s').replace('%s', show.path(h.path))),
+		h.slots.filter(s => s.rtt_ms != null).length < 2 ? '' : show.spark(h.slots.map(s => s.rtt_ms), _('Round trip of the last day: %s').replace('%s', show.path(h.path))),
+		E('span', { 'class': 'rd-reason rd-ms', 'title': _('Round trip of the last day: %s').replace('%s', show.path(h.path)) }, [ show.milliseconds(h.rtt_ms) ])
 	])));
 }
 
@@ -88,11 +102,11 @@ function destinations(s, history) {
 	return E('div', { 'class': 'cbi-section' }, [
 		E('h3', {}, [ _('Destinations') ]),
 		show.table([ _('Destination'), _('Path'), _('State'), _('Connections'), _('Received'), _('Sent') ], s.destinations.map(d => [
-			[ E('strong', {}, [ d.label || d.name ]), E('div', { 'class': 'rd-reason' }, [ show.policy(d.policy) ]) ],
+			[ E('strong', {}, [ show.label(d) ]), E('div', { 'class': 'rd-reason' }, [ show.policy(d.policy) ]) ],
 			show.path(d.path),
 			[
-				show.badge(d.state), d.verdict ? [ ' ', show.badge(d.verdict) ] : '',
-				d.reason ? E('div', { 'class': 'rd-reason' }, [ d.reason ]) : '',
+				show.badge(d.state), ' ', d.verdict ? show.badge(d.verdict, d.verdict_reason) : '',
+				d.reason ? show.reason(d.reason) : '',
 				outcomes(history, d)
 			],
 			String(d.flows),

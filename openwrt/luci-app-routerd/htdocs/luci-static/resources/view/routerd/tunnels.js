@@ -91,7 +91,7 @@ return view.extend({
 			[ E('strong', {}, [ t.name ]), E('div', { 'class': 'rd-reason' }, [ t.device, live && live.backend ? ' · ' + live.backend : '' ]) ],
 			[
 				show.badge(t.enabled ? (live ? live.state : 'unknown') : 'disabled'),
-				problem ? E('div', { 'class': 'rd-reason' }, [ problem ]) : '',
+				problem ? show.reason(problem) : '',
 				live && live.last_handshake_s != null ? E('div', { 'class': 'rd-reason' }, [ _('handshake %s ago').replace('%s', show.duration(live.last_handshake_s)) ]) : ''
 			],
 			[
@@ -223,10 +223,11 @@ return view.extend({
 	added: function(r) {
 		this.pasteText.value = '';
 		this.pasteName.value = freeName(this.names.concat([ r.name ]).map(n => ({ name: n })));
-		ui.addNotification(null, show.message('success', _('Tunnel %s is added.').replace('%s', r.name), [
+		ui.addNotification(null, E('div', {}, [
+			E('p', {}, [ _('Tunnel %s is added.').replace('%s', r.name) ]),
 			r.public_key ? E('p', {}, [ _('public key of this router'), ': ', E('code', {}, [ r.public_key ]) ]) : '',
 			r.applied === false ? E('p', {}, [ _('routerd is not running: it is used from the next start.') ]) : ''
-		].concat((r.notes || []).map(n => E('p', { 'class': 'rd-reason' }, [ n ])))), 'info');
+		].concat((r.notes || []).map(n => E('p', { 'class': 'rd-reason' }, [ n ])))), r.applied === false ? 'warning' : 'success');
 
 		return this.again();
 	},
