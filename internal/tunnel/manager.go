@@ -76,10 +76,11 @@ type Manager struct {
 
 	mu      sync.Mutex
 	tunnels []*tunnel // guarded by mu; in order of the last Ensure
-	// children are processes that this manager started and has not reaped;
-	// guarded by mu.
-	children []*child
-	counters counters // guarded by mu
+	// children are processes that this manager or the program before this one
+	// started and that have not been reaped; guarded by mu.
+	children  []*child
+	inherited bool     // the others have been looked for; guarded by mu
+	counters  counters // guarded by mu
 
 	statesMu sync.Mutex
 	states   []State // guarded by statesMu; replaced whole, never changed
@@ -114,6 +115,7 @@ func (m *Manager) Close() {
 func (m *Manager) Ensure(ctx context.Context, specs []Spec) ([]State, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.inherit()
 	m.adoptSpecs(specs)
 	errs := []error{m.removeUnwanted(ctx)}
 	for _, t := range m.tunnels {

@@ -74,6 +74,35 @@ func (m *Manager) startProcess(device string, now time.Time) (*child, error) {
 	return c, nil
 }
 
+// inherit takes note, once, of processes whose parent this process is already: it
+// was another program when it started them, and became this one by exec. The caller
+// holds mu.
+func (m *Manager) inherit() {
+	if m.inherited {
+		return
+	}
+	m.inherited = true
+	sockets, _ := filepath.Glob(socketPath(owned.DevicePrefix + "*")) // the pattern is sound
+	for _, path := range sockets {
+		pid, err := socketOwner(strings.TrimSuffix(filepath.Base(path), ".sock"))
+		own := func(c *child) bool { return c.pid == pid }
+		if err == nil && isChild(pid) && !slices.ContainsFunc(m.children, own) {
+			m.children = append(m.children, &child{pid: pid, started: m.opts.Clock()})
+		}
+	}
+}
+
+// isChild says whether this process is the parent of another.
+func isChild(pid int) bool {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return false
+	}
+	// pid (name) state parent …
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	return len(fields) > 1 && string(fields[1]) == strconv.Itoa(os.Getpid())
+}
+
 // reap takes note of processes that ended, so that the kernel forgets them,
 // also of those whose tunnel is gone. The caller holds mu.
 func (m *Manager) reap() {
