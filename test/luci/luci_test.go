@@ -107,6 +107,9 @@ func (s *site) drive(into any, script string, args ...string) {
 	if err != nil {
 		s.Fatal(err)
 	}
+	if _, err := os.Stat(filepath.Join(modules, "node_modules/playwright-core")); err != nil {
+		s.Fatalf("%v: `scripts/test luci` installs what drives the browser", err)
+	}
 	const limit = 5 * time.Minute
 	ctx, stop := context.WithTimeout(context.Background(), limit)
 	defer stop()
