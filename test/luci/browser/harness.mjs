@@ -92,28 +92,29 @@ export class Browser {
 		check(width[0] <= width[1], what + ': the page is ' + width[0] + ' wide on a screen of ' + width[1]);
 	}
 
-	/** Every control that can be seen gets the focus by the Tab key. */
+	/** Every control that can be seen gets the focus by the Tab key. They are told apart
+	 * by their place: a page that is kept current makes them anew meanwhile. */
 	async keyboard(what, scope) {
-		const wanted = await this.page.evaluate(scope => {
-			let n = 0;
+		const at = blur => this.page.evaluate(([ scope, blur ]) => {
+			const all = Array.from(document.querySelectorAll([ 'input', 'select', 'textarea', 'button', 'a[href]' ].map(t => scope + ' ' + t).join(', ')))
+				.filter(e => e.offsetParent !== null && !e.disabled);
 
-			document.querySelectorAll(scope + ' input, ' + scope + ' select, ' + scope + ' textarea, ' + scope + ' button, ' + scope + ' a[href]').forEach(e => {
-				if (e.offsetParent !== null && !e.disabled)
-					e.setAttribute('data-tab-test', n++);
-			});
-			document.activeElement.blur();
-			window.scrollTo(0, 0);
+			if (blur) {
+				document.activeElement.blur();
+				window.scrollTo(0, 0);
+			}
 
-			return n;
-		}, scope);
+			return [ all.length, all.indexOf(document.activeElement) ];
+		}, [ scope, blur ]);
+		const wanted = (await at(true))[0];
 		const seen = new Set();
 
 		for (let i = 0; i < wanted + 60 && seen.size < wanted; i++) {
 			await this.page.keyboard.press('Tab');
-			const at = await this.page.evaluate(() => document.activeElement && document.activeElement.getAttribute('data-tab-test'));
+			const place = (await at(false))[1];
 
-			if (at != null)
-				seen.add(at);
+			if (place >= 0)
+				seen.add(place);
 		}
 		check(wanted > 0, what + ': there is no control');
 		check(seen.size == wanted, what + ': the keyboard reaches ' + seen.size + ' of ' + wanted + ' controls');
