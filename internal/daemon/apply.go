@@ -111,6 +111,12 @@ func (d *daemon) apply(ctx context.Context, e extent) error {
 	if err := d.fillMaps(ctx, s, choices); err != nil {
 		return fmt.Errorf("fill maps: %w", err)
 	}
+	if d.view.choices == nil {
+		// Lookups may have waited since the last process, whose programs are at work:
+		// loading others takes seconds on a slow processor.
+		d.set(func(v *view) { v.choices = choices })
+		d.serveNames(ctx)
+	}
 	if e == everything {
 		if err := d.dp.Attach(d.view.lan, d.view.wan, s.cfg.Main.OwnTraffic); err != nil {
 			return fmt.Errorf("attach programs: %w", err)
