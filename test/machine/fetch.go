@@ -216,9 +216,8 @@ func unpackKernel(ctx context.Context, deb, version, dir string) error {
 
 // earlyModules copies the modules that find the tools, in order, unpacked.
 func earlyModules(ctx context.Context, t Target, tools, version, to string) error {
-	bus := map[string]string{"pci": "virtio_pci", "device": "virtio_mmio", "ccw": "virtio_ccw"}[t.Bus]
 	var list []string
-	for _, name := range []string{bus, "virtio_rng", "9pnet_virtio", "9p", "virtio_blk", "ext4"} {
+	for _, name := range earlyNames(t.Bus) {
 		out, err := exec.CommandContext(ctx, "modprobe", "--dirname", tools, "--set-version", version, "--show-depends", name).Output()
 		if err != nil {
 			return fmt.Errorf("kernel %s has no module %s", version, name)
@@ -239,6 +238,16 @@ func earlyModules(ctx context.Context, t Target, tools, version, to string) erro
 		}
 	}
 	return os.WriteFile(filepath.Join(to, "list"), []byte(strings.Join(list, "\n")+"\n"), 0o644)
+}
+
+// earlyNames are the modules that find the tools over a bus. That of s390x is
+// never a module (CONFIG_S390_GUEST is y or n), and modprobe knows of no such name.
+func earlyNames(bus string) []string {
+	names := []string{"virtio_rng", "9pnet_virtio", "9p", "virtio_blk", "ext4"}
+	if driver, is := map[string]string{"pci": "virtio_pci", "device": "virtio_mmio"}[bus]; is {
+		names = append([]string{driver}, names...)
+	}
+	return names
 }
 
 func unpackModule(ctx context.Context, from, to string) error {
