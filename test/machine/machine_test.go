@@ -85,6 +85,28 @@ func TestArgumentsShareWhatTheJobNeeds(t *testing.T) {
 	}
 }
 
+func TestTimeIsCountedWhereThatIsAskedFor(t *testing.T) {
+	target, err := Find("mipsel")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, counted := range []bool{false, true} {
+		o := Options{Counted: counted}
+		args := Cache{}.arguments(target, Cache{}.job(target, []string{"true"}, o), o, "i")
+		if slices.Contains(args, "-icount") != counted {
+			t.Errorf("counted %t: arguments %q", counted, args)
+		}
+	}
+}
+
+func TestModulesThatFindTheToolsBeginWithTheirBus(t *testing.T) {
+	for bus, want := range map[string]string{"pci": "virtio_pci", "device": "virtio_mmio", "ccw": "virtio_rng"} {
+		if got := earlyNames(bus); got[0] != want || !slices.Contains(got, "9pnet_virtio") {
+			t.Errorf("%s: %q, want %s first", bus, got, want)
+		}
+	}
+}
+
 func TestAKernelThatDropsAnOptionIsNamed(t *testing.T) {
 	dir := t.TempDir()
 	want, got := filepath.Join(dir, "want"), filepath.Join(dir, "got")
@@ -114,14 +136,15 @@ func TestReportOfATest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Memory(strings.NewReader(`{"Status":0,"Total":51200,"Peak":20480}` + "\n" + `{"Status":0,"Total":51200,"Peak":30720}`)); err != nil {
+	if err := r.Results(strings.NewReader(`{"Status":0,"Total":51200,"Peak":20480,"Work":1500}` + "\n" + `{"Status":0,"Total":51200,"Peak":30720,"Work":2500}`)); err != nil {
 		t.Fatal(err)
 	}
-	want := "mipsel\t6.1.0\tclsact\ton\t2\t2\t1\t0\t30 of 50 MiB\t0.97"
+	r.Require("TestA", "TestB", "TestD")
+	want := "mipsel\t6.1.0\tclsact\ton\t2\t3\t1\t0\t4\t30 of 50 MiB\t0.97"
 	if d := cmp.Diff(want, r.Line()); d != "" {
 		t.Errorf("line (-want +got):\n%s", d)
 	}
-	if got := r.Summary(); got != "mipsel: failed: p TestB\nmipsel: package broke down: q\n" {
+	if got := r.Summary(); got != "mipsel: failed: p TestB\nmipsel: package broke down: q\nmipsel: did not run: TestD\n" {
 		t.Errorf("summary %q", got)
 	}
 	if r.OK() {

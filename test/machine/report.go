@@ -22,19 +22,36 @@ type Report struct {
 	Run, Failed      int // tests, subtests included
 	Skipped          int
 	Broken           []string // packages that failed otherwise than by a test
+	Missing          []string // tests that should have run and did not
 	Failures         []string // names of tests
 	Took             time.Duration
+	ran              map[string]bool
+	// Work is what the emulators took of this machine's processors: unlike Took,
+	// that does not depend on who else is at work here.
+	Work time.Duration
 	// Total and Peak are the machine's memory and the most that was in use at
 	// once, KiB.
 	Total, Peak int
 }
 
 // OK says whether nothing failed and anything was run.
-func (r Report) OK() bool { return r.Failed == 0 && len(r.Broken) == 0 && r.Run > 0 }
+func (r Report) OK() bool { return r.Bad() == 0 && r.Run > 0 }
+
+// Bad counts what failed: tests, packages, and tests that did not run.
+func (r Report) Bad() int { return r.Failed + len(r.Broken) + len(r.Missing) }
+
+// Require notes those tests that have not run.
+func (r *Report) Require(tests ...string) {
+	for _, name := range tests {
+		if !r.ran[name] {
+			r.Missing = append(r.Missing, name)
+		}
+	}
+}
 
 // Header and Line are a table's, in columns divided by tabs.
 func Header() string {
-	return "TARGET\tKERNEL\tHOOK\tJIT\tRUN\tFAILED\tSKIPPED\tSECONDS\tPEAK\tRATIO"
+	return "TARGET\tKERNEL\tHOOK\tJIT\tRUN\tFAILED\tSKIPPED\tSECONDS\tWORKED\tPEAK\tRATIO"
 }
 
 // Line is the target's line under Header.
@@ -43,9 +60,8 @@ func (r Report) Line() string {
 	if r.Total > 0 {
 		peak = fmt.Sprintf("%d of %d MiB", r.Peak>>10, r.Total>>10)
 	}
-	failed := r.Failed + len(r.Broken)
-	return fmt.Sprintf("%s\t%s\t%s\t%s\t%d\t%d\t%d\t%.0f\t%s\t%s", r.Target, r.Kernel, dash(r.Hook), dash(r.JIT),
-		r.Run, failed, r.Skipped, r.Took.Seconds(), peak, dash(r.Ratio))
+	return fmt.Sprintf("%s\t%s\t%s\t%s\t%d\t%d\t%d\t%.0f\t%.0f\t%s\t%s", r.Target, r.Kernel, dash(r.Hook), dash(r.JIT),
+		r.Run, r.Bad(), r.Skipped, r.Took.Seconds(), r.Work.Seconds(), peak, dash(r.Ratio))
 }
 
 func dash(s string) string {
@@ -90,12 +106,12 @@ func (r *Report) take(e event, failedTests map[string]bool) {
 		}
 	case "pass":
 		if e.Test != "" {
-			r.Run++
+			r.count(e.Test)
 		}
 	case "fail":
 		switch {
 		case e.Test != "":
-			r.Run++
+			r.count(e.Test)
 			r.Failed++
 			r.Failures = append(r.Failures, e.Package+" "+e.Test)
 			failedTests[e.Package] = true
@@ -103,6 +119,14 @@ func (r *Report) take(e event, failedTests map[string]bool) {
 			r.Broken = append(r.Broken, e.Package)
 		}
 	}
+}
+
+func (r *Report) count(test string) {
+	if r.ran == nil {
+		r.ran = map[string]bool{}
+	}
+	r.ran[test] = true
+	r.Run++
 }
 
 func (r *Report) figures(line string) {
@@ -122,13 +146,13 @@ func (r *Report) figures(line string) {
 	}
 }
 
-// Memory takes in what machines told of their memory, one job.Result a line of
-// JSON.
-func (r *Report) Memory(from io.Reader) error {
+// Results takes in what came of each machine, one job.Result a line of JSON.
+func (r *Report) Results(from io.Reader) error {
 	for lines := json.NewDecoder(from); ; {
 		var result job.Result
 		switch err := lines.Decode(&result); err {
 		case nil:
+			r.Work += time.Duration(result.Work) * time.Millisecond
 			if result.Peak > r.Peak {
 				r.Peak, r.Total = result.Peak, result.Total
 			}
@@ -148,6 +172,9 @@ func (r Report) Summary() string {
 	}
 	for _, name := range r.Broken {
 		fmt.Fprintf(&b, "%s: package broke down: %s\n", r.Target, name)
+	}
+	for _, name := range r.Missing {
+		fmt.Fprintf(&b, "%s: did not run: %s\n", r.Target, name)
 	}
 	if r.Run == 0 {
 		fmt.Fprintf(&b, "%s: no test was run\n", r.Target)

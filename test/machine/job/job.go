@@ -44,6 +44,9 @@ type Result struct {
 	Total, Peak int
 	// Resident is the most that one process of the command had in memory, KiB.
 	Resident int
+	// Work is what the emulator took of this machine's processors, the boot
+	// included, ms. The machine itself does not know it: 0 in what it tells.
+	Work int
 }
 
 // Begin is the line before the command's first octet, with its line end.

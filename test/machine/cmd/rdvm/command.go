@@ -23,6 +23,7 @@ type app struct {
 	shares  []string
 	limit   time.Duration
 	figures string
+	counted bool
 	quiet   bool
 	status  int // what to end with when nothing failed
 }
@@ -68,6 +69,7 @@ Debian's tools are fetched once, into ${XDG_CACHE_HOME:-~/.cache}/routerd-vm.`,
 	f.IntVar(&a.memory, "memory", 0, "MiB, instead of the target's own")
 	f.StringSliceVar(&a.shares, "share", nil, "another folder that the machine sees")
 	f.DurationVar(&a.limit, "timeout", 0, "stop the machine after so long")
+	f.BoolVar(&a.counted, "counted", false, "have the machine's time pass by the instructions it executes, not by the clock")
 	f.StringVar(&a.figures, "figures", "", "add what came of the command to this file, as a line of JSON")
 	root.AddCommand(a.listCommand(), a.fetchCommand(), a.testCommand(), a.allCommand())
 	return root
@@ -178,7 +180,7 @@ func (a *app) options(argv []string) (machine.Options, error) {
 	if err != nil {
 		return machine.Options{}, fmt.Errorf("find folder: %w", err)
 	}
-	o := machine.Options{Memory: a.memory, Stdout: os.Stdout}
+	o := machine.Options{Memory: a.memory, Counted: a.counted, Stdout: os.Stdout}
 	if within(dir, a.root) {
 		o.Dir = dir
 	}

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -108,7 +109,7 @@ func (a *app) testCommand() *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			cmd := goTest(c.Context(), a.root, t, "", args[1:])
+			cmd := goTest(c.Context(), a.root, t, nil, args[1:])
 			cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 			err = cmd.Run()
 			var exit *exec.ExitError
@@ -121,14 +122,11 @@ func (a *app) testCommand() *cobra.Command {
 	}
 }
 
-// goTest is a run of go test whose test programs run in a machine. figures is a
-// file for what came of each, or "".
-func goTest(ctx context.Context, root string, t machine.Target, figures string, args []string) *exec.Cmd {
-	wrapper := filepath.Join(root, "scripts/vm") + " --quiet " + t.Name
-	if figures != "" {
-		wrapper += " --figures " + figures
-	}
-	args = append([]string{t.Arch, "test", "-count=1", "-p=1", "-timeout=40m", "-exec", wrapper + " --"}, args...)
+// goTest is a run of go test whose test programs run in a machine; flags are those
+// of scripts/vm for it.
+func goTest(ctx context.Context, root string, t machine.Target, flags, args []string) *exec.Cmd {
+	wrapper := strings.Join(append([]string{filepath.Join(root, "scripts/vm"), "--quiet", t.Name}, flags...), " ")
+	args = append([]string{t.Arch, "test", "-count=1", "-p=1", "-timeout=2h", "-exec", wrapper + " --"}, args...)
 	cmd := exec.CommandContext(ctx, filepath.Join(root, "scripts/cross"), args...)
 	cmd.Dir = root
 	return cmd
