@@ -139,12 +139,12 @@ func TestReportOfATest(t *testing.T) {
 	if err := r.Results(strings.NewReader(`{"Status":0,"Total":51200,"Peak":20480,"Work":1500}` + "\n" + `{"Status":0,"Total":51200,"Peak":30720,"Work":2500}`)); err != nil {
 		t.Fatal(err)
 	}
-	r.Require("TestA", "TestB", "TestD")
+	r.Require("TestA", "TestB", "TestC", "TestD")
 	want := "mipsel\t6.1.0\tclsact\ton\t2\t3\t1\t0\t4\t30 of 50 MiB\t0.97"
 	if d := cmp.Diff(want, r.Line()); d != "" {
 		t.Errorf("line (-want +got):\n%s", d)
 	}
-	if got := r.Summary(); got != "mipsel: failed: p TestB\nmipsel: package broke down: q\nmipsel: did not run: TestD\n" {
+	if got := r.Summary(); got != "mipsel: failed: p TestB\nmipsel: package broke down: q\nmipsel: was not there: TestD\n" {
 		t.Errorf("summary %q", got)
 	}
 	if r.OK() {

@@ -22,10 +22,10 @@ type Report struct {
 	Run, Failed      int // tests, subtests included
 	Skipped          int
 	Broken           []string // packages that failed otherwise than by a test
-	Missing          []string // tests that should have run and did not
+	Missing          []string // tests that should have been there and were not
 	Failures         []string // names of tests
 	Took             time.Duration
-	ran              map[string]bool
+	seen             map[string]bool // tests, skipped ones too
 	// Work is what the emulators took of this machine's processors: unlike Took,
 	// that does not depend on who else is at work here.
 	Work time.Duration
@@ -40,10 +40,11 @@ func (r Report) OK() bool { return r.Bad() == 0 && r.Run > 0 }
 // Bad counts what failed: tests, packages, and tests that did not run.
 func (r Report) Bad() int { return r.Failed + len(r.Broken) + len(r.Missing) }
 
-// Require notes those tests that have not run.
+// Require notes those tests that were not there: their names have changed, or the
+// program broke down ahead of them. That one was skipped is for its reader to judge.
 func (r *Report) Require(tests ...string) {
 	for _, name := range tests {
-		if !r.ran[name] {
+		if !r.seen[name] {
 			r.Missing = append(r.Missing, name)
 		}
 	}
@@ -95,6 +96,12 @@ func (r *Report) Read(from io.Reader) error {
 }
 
 func (r *Report) take(e event, failedTests map[string]bool) {
+	if e.Test != "" {
+		if r.seen == nil {
+			r.seen = map[string]bool{}
+		}
+		r.seen[e.Test] = true
+	}
 	switch e.Action {
 	case "output":
 		r.figures(e.Output)
@@ -106,12 +113,12 @@ func (r *Report) take(e event, failedTests map[string]bool) {
 		}
 	case "pass":
 		if e.Test != "" {
-			r.count(e.Test)
+			r.Run++
 		}
 	case "fail":
 		switch {
 		case e.Test != "":
-			r.count(e.Test)
+			r.Run++
 			r.Failed++
 			r.Failures = append(r.Failures, e.Package+" "+e.Test)
 			failedTests[e.Package] = true
@@ -119,14 +126,6 @@ func (r *Report) take(e event, failedTests map[string]bool) {
 			r.Broken = append(r.Broken, e.Package)
 		}
 	}
-}
-
-func (r *Report) count(test string) {
-	if r.ran == nil {
-		r.ran = map[string]bool{}
-	}
-	r.ran[test] = true
-	r.Run++
 }
 
 func (r *Report) figures(line string) {
@@ -174,7 +173,7 @@ func (r Report) Summary() string {
 		fmt.Fprintf(&b, "%s: package broke down: %s\n", r.Target, name)
 	}
 	for _, name := range r.Missing {
-		fmt.Fprintf(&b, "%s: did not run: %s\n", r.Target, name)
+		fmt.Fprintf(&b, "%s: was not there: %s\n", r.Target, name)
 	}
 	if r.Run == 0 {
 		fmt.Fprintf(&b, "%s: no test was run\n", r.Target)

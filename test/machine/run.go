@@ -151,7 +151,7 @@ func escape(s string) string { return strings.ReplaceAll(s, ",", ",,") }
 func (c Cache) writeInitrd(ctx context.Context, t Target, j job.Job, file string) error {
 	program := file + ".init"
 	build := exec.CommandContext(ctx, filepath.Join(c.Root, "scripts/cross"), t.Arch,
-		"build", "-trimpath", "-ldflags=-s -w", "-o", program, "./test/machine/cmd/init")
+		"build", "-o", program, "./test/machine/cmd/init")
 	build.Dir = c.Root
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build init for %s: %w\n%s", t.Arch, err, lastLines(string(out), 10))
@@ -226,6 +226,15 @@ func boot(ctx context.Context, qemu *exec.Cmd, j job.Job, o Options) (job.Result
 		return job.Result{}, fmt.Errorf("%w\n%s%s", errNoBoot, failed.String(), c.tail())
 	}
 	return job.Result{}, fmt.Errorf("the machine broke down while the command ran\n%s%s", failed.String(), c.tail())
+}
+
+// Together has all that a command starts end with its context: a command that is
+// killed alone leaves its children at work, make its compilers and go test its
+// machines.
+func Together(cmd *exec.Cmd) *exec.Cmd {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	return cmd
 }
 
 // follow copies what the machine writes to the console until the command has

@@ -52,6 +52,25 @@ func TestTheEmulatorEndsWithWhoStartedIt(t *testing.T) {
 	within(t, "the emulator ends", func() bool { return strings.Contains("Z", state(pid)) })
 }
 
+func TestWhatACommandStartedEndsWithItsContext(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pid")
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	cmd := Together(exec.CommandContext(ctx, "sh", "-c", `sleep 600 & echo $! >"$1"; wait`, "sh", file))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid string
+	within(t, "the child runs", func() bool {
+		raw, err := os.ReadFile(file)
+		pid = strings.TrimSpace(string(raw))
+		return err == nil && pid != "" && state(pid) != "Z"
+	})
+	cancel()
+	_ = cmd.Wait() // it was ended
+	within(t, "the child ends", func() bool { return strings.Contains("Z", state(pid)) })
+}
+
 // state is a process's, of proc_pid_stat(5); "" where there is none.
 func state(pid string) string {
 	raw, err := os.ReadFile("/proc/" + pid + "/stat")

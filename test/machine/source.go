@@ -116,7 +116,7 @@ func (c Cache) compile(cmd *exec.Cmd, t Target) error {
 		return fmt.Errorf("build kernel: %w", err)
 	}
 	cmd.Stderr = cmd.Stdout
-	if err := cmd.Start(); err != nil {
+	if err := Together(cmd).Start(); err != nil {
 		return fmt.Errorf("build kernel: %w", err)
 	}
 	last := c.progress(out, t)

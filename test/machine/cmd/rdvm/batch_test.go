@@ -1,0 +1,41 @@
+package main
+
+import (
+	"bytes"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestEveryTellingTestIsThere(t *testing.T) {
+	for pkg, names := range telling {
+		list := exec.Command("grep", "-rhoE", "--include=*_test.go", "^func Test[A-Za-z0-9]+", "../../../../"+pkg)
+		out, err := list.Output()
+		if err != nil {
+			t.Fatalf("list the tests of %s: %v", pkg, err)
+		}
+		have := strings.Fields(string(bytes.ReplaceAll(out, []byte("func "), nil)))
+		for _, name := range names {
+			if !slices.Contains(have, name) {
+				t.Errorf("%s has no %s", pkg, name)
+			}
+		}
+	}
+}
+
+func TestQuickLeavesOutTestsAndNoPackage(t *testing.T) {
+	whole, quick := batches(false, "/routerd"), batches(true, "/routerd")
+	if len(whole) != len(quick) {
+		t.Fatalf("%d packages, %d with --quick", len(whole), len(quick))
+	}
+	for i, b := range quick {
+		if b.pkg != whole[i].pkg || len(b.must) == 0 {
+			t.Errorf("%s: %q must run of %s", b.pkg, b.must, whole[i].pkg)
+		}
+		limited := strings.Contains(strings.Join(b.args(), " "), "-run=")
+		if _, is := telling[b.pkg]; is != limited {
+			t.Errorf("%s: arguments %q", b.pkg, b.args())
+		}
+	}
+}
