@@ -114,6 +114,9 @@ func furnish() error {
 	); err != nil {
 		return err
 	}
+	if err := staticNodes(); err != nil {
+		return err
+	}
 	if err := unix.Sethostname([]byte("machine")); err != nil {
 		return fmt.Errorf("set host name: %w", err)
 	}
