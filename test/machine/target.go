@@ -44,7 +44,7 @@ func Targets() []Target {
 		},
 		{
 			Name: "mips", Arch: "mips/softfloat", Series: "6.12",
-			QEMU: "qemu-system-mips", Package: "qemu-system-mips", Args: malta("24Kc"), Console: "ttyS0", Bus: "pci", Memory: 64,
+			QEMU: "qemu-system-mips", Package: "qemu-system-mips", Args: malta("34Kf"), Console: "ttyS0", Bus: "pci", Memory: 64,
 		},
 		{
 			Name: "mips64el", Arch: "mips64le/softfloat", Debian: "mips64el", Series: "6.12", Flavour: "5kc-malta",
