@@ -123,7 +123,8 @@ func (c Cache) arguments(t Target, j job.Job, o Options, initrd string) []string
 		"-append", "console="+t.Console+" quiet loglevel=3 panic=-1 no_timer_check",
 		"-object", "rng-random,filename=/dev/urandom,id=rng", "-device", "virtio-rng-"+t.Bus+",rng=rng")
 	if o.Counted {
-		args = append(args, "-icount", "shift="+strconv.Itoa(countedShift)+",sleep=on,align=off")
+		// Some kernels measure their processor by the clock that has the date.
+		args = append(args, "-icount", "shift="+strconv.Itoa(countedShift)+",sleep=on,align=off", "-rtc", "clock=vm")
 	}
 	share := func(tag, dir string) {
 		args = append(args,
