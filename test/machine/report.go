@@ -82,6 +82,9 @@ var figure = regexp.MustCompile(`figure (hook|jit|ratio) (\S+)`)
 func (r *Report) Read(from io.Reader) error {
 	lines := json.NewDecoder(from)
 	failedTests := map[string]bool{}
+	if r.seen == nil {
+		r.seen = map[string]bool{}
+	}
 	for {
 		var e event
 		switch err := lines.Decode(&e); err {
@@ -96,12 +99,7 @@ func (r *Report) Read(from io.Reader) error {
 }
 
 func (r *Report) take(e event, failedTests map[string]bool) {
-	if e.Test != "" {
-		if r.seen == nil {
-			r.seen = map[string]bool{}
-		}
-		r.seen[e.Test] = true
-	}
+	r.seen[e.Test] = true
 	switch e.Action {
 	case "output":
 		r.figures(e.Output)

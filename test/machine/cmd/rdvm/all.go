@@ -139,10 +139,7 @@ func (s *suite) one(ctx context.Context, t machine.Target) (machine.Report, erro
 	if err != nil {
 		return r, err
 	}
-	for _, b := range batches(s.quick, daemon) {
-		if b.tools && t.Debian == "" {
-			continue
-		}
+	for _, b := range s.batches(t, daemon) {
 		if err := s.tests(ctx, goTest(ctx, s.app.root, t, machineFlags(figures, b.counted), b.args()), &r, log); err != nil {
 			return r, err
 		}
@@ -154,6 +151,11 @@ func (s *suite) one(ctx context.Context, t machine.Target) (machine.Report, erro
 	}
 	s.app.say("%s: %s", t.Name, strings.ReplaceAll(r.Line(), "\t", " "))
 	return r, nil
+}
+
+// batches are those that a target can run.
+func (s *suite) batches(t machine.Target, daemon string) []batch {
+	return slices.DeleteFunc(batches(s.quick, daemon), func(b batch) bool { return b.tools && t.Debian == "" })
 }
 
 // results takes in what came of the machines.
