@@ -140,6 +140,7 @@ type daemon struct {
 	exporter exporter
 
 	lastTurn, lastRoom, lastCatchUp, lastExpire, lastEvidence time.Time
+	news                                                      uint64        // of runner, when evidence was looked at last
 	lost                                                      uint64        // events that were lost, of which catchUp knows
 	dropped                                                   atomic.Uint64 // events that the reader could not pass on
 

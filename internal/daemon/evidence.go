@@ -164,6 +164,11 @@ func (d *daemon) useChecks() {
 		return
 	}
 	d.lastEvidence = time.Now()
+	news := d.runner.News()
+	if news == d.news {
+		return
+	}
+	d.news = news
 	states := d.runner.Verdicts()
 	d.failures.observe(states)
 	if found := evidence(states, d.failures, v.secure()); !reflect.DeepEqual(found, d.health.verdicts) {

@@ -84,6 +84,7 @@ type Runner struct {
 	paths    []Path
 	targets  map[string]*watched
 	changes  []Change // not yet fetched
+	news     uint64   // rounds that have ended and sets that were made
 }
 
 // watched is a target with what is known of it.
@@ -156,6 +157,7 @@ func (r *Runner) Set(specs []Spec, paths []Path) {
 		items = append(items, Item{Key: s.key(), Destination: s.Destination, Interval: s.Interval, Transfers: s.transfers()})
 	}
 	r.targets, r.paths = next, slices.Clone(paths)
+	r.news++
 	r.schedule.Set(r.now(), items, len(paths))
 	keep := func(destination, path string) bool {
 		return slices.ContainsFunc(specs, func(s Spec) bool { return s.Destination == destination }) &&
@@ -267,6 +269,7 @@ func (r *Runner) take(spec Spec, round Round) Done {
 		return done
 	}
 	now := r.now()
+	r.news++
 	w.results, w.checked = round.Results, now
 	for _, x := range round.Results {
 		done.Stalled = done.Stalled || x.Outcome == Stalled
@@ -317,6 +320,13 @@ func (r *Runner) Verdicts() []State {
 	}
 	sorting.By(out, func(a, b State) int { return strings.Compare(a.Spec.key(), b.Spec.key()) })
 	return out
+}
+
+// News counts what Verdicts depends on: it gives the same as long as News does.
+func (r *Runner) News() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.news
 }
 
 func (w *watched) state() State {

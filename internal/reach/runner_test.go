@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -90,6 +91,28 @@ func TestVerdictsFollowWhatHappens(t *testing.T) {
 		h := r.History("exchanges")
 		if len(h) != 2 || h[0].Path != "direct" || h[0].Rate() > 0.9 || h[1].Rate() != 1 {
 			t.Errorf("history %+v", h)
+		}
+	})
+}
+
+func TestVerdictsStayAsTheyAreWithoutNews(t *testing.T) {
+	running(t, func(t *testing.T, n *internet, r *Runner) {
+		time.Sleep(30 * time.Second)
+		news, states, rounds := r.News(), r.Verdicts(), 0
+		for range 180 {
+			time.Sleep(time.Second)
+			n.set(pathDirect, at, func(c net.Conn) { _, _ = c.Read(make([]byte, 1)) }, nil)
+			if now := r.News(); now != news {
+				news, states, rounds = now, r.Verdicts(), rounds+1
+			} else if got := r.Verdicts(); !reflect.DeepEqual(got, states) {
+				t.Fatalf("without news the verdicts changed from %+v to %+v", states, got)
+			}
+		}
+		if rounds < 3 {
+			t.Errorf("%d rounds were news in three minutes", rounds)
+		}
+		if r.Set(nil, bothPaths); r.News() == news {
+			t.Error("another set is no news")
 		}
 	})
 }
