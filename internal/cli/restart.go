@@ -13,8 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
-
-	"github.com/routerd/routerd/internal/control"
 )
 
 const (
@@ -40,7 +38,7 @@ daemon runs. It returns when the next one answers.`,
 		ctx, stop := context.WithTimeout(ctx, restartTime)
 		defer stop()
 		before, err := a.client().Status(ctx)
-		if errors.Is(err, control.ErrNotRunning) {
+		if err != nil {
 			return err
 		}
 		if err := a.client().Restart(ctx); err != nil {
