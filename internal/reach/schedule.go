@@ -164,7 +164,7 @@ func (s *Schedule) Due(now time.Time) []Start {
 	for _, it := range s.order(now) {
 		deep, wait := s.choose(now, it)
 		switch {
-		case it.isRoutine() && s.routine.wait(now, float64(s.paths)) > 0:
+		case s.rest(now, it) > 0:
 			// It waits by itself: others are asked for.
 		case wait == 0:
 			out = append(out, s.start(now, it, deep))
@@ -177,6 +177,14 @@ func (s *Schedule) Due(now time.Time) []Start {
 
 // isRoutine says that nothing but the time asks for a check.
 func (it *item) isRoutine() bool { return !it.early && !it.confirm && it.fails == 0 }
+
+// rest is how long a routine check waits for the processor's sake; 0 for others.
+func (s *Schedule) rest(now time.Time, it *item) time.Duration {
+	if !it.isRoutine() {
+		return 0
+	}
+	return s.routine.wait(now, float64(s.paths))
+}
 
 // choose says whether a target's next check has a transfer, and how long until
 // the limits allow it. A transfer that has to wait is left out, unless without it
@@ -263,10 +271,7 @@ func (s *Schedule) Next(now time.Time) (time.Time, bool) {
 			wait = min(wait, it.due.Sub(now))
 		default:
 			_, w := s.choose(now, it)
-			if it.isRoutine() {
-				w = max(w, s.routine.wait(now, float64(s.paths)))
-			}
-			wait = min(wait, max(w, time.Millisecond))
+			wait = min(wait, max(w, s.rest(now, it), time.Millisecond))
 		}
 	}
 	return now.Add(min(wait, time.Hour)), wait < forever
