@@ -10,8 +10,8 @@ import (
 // to what it demands on machines such as MIPS.
 const strictAlignment = 1
 
-// The verifier's work is a router's start-up time: about 100,000 instructions a
-// second on a MIPS 24K.
+// The verifier's work is a router's start-up time: some 40,000 instructions a second,
+// the JIT's work included, on a MIPS that executes 250 million (docs/footprint.md).
 const (
 	maxVerifiedEach = 25_000
 	maxVerifiedAll  = 160_000
