@@ -47,6 +47,25 @@ func TestADaemonThatCannotBeginAnewSaysSo(t *testing.T) {
 	call(t, "", "restart", "--socket", socket).want(t, exitFailed, "", "does not answer /v1/restart")
 }
 
+// Without the time at which the one that runs began, the next could not be told from
+// it, and the restart would be taken for done.
+func TestADaemonThatCannotBeAskedIsLeftAlone(t *testing.T) {
+	var asked atomic.Bool
+	socket, _ := daemonWith(t, control.Handlers{
+		Status: func(context.Context) (control.Status, error) {
+			if !asked.Load() {
+				return control.Status{}, errors.New("out of sorts")
+			}
+			return control.Status{Started: time.Unix(1, 0)}, nil
+		},
+		Restart: func(context.Context) error { asked.Store(true); return nil },
+	})
+	call(t, "", "restart", "--socket", socket).want(t, exitFailed, "", "out of sorts")
+	if asked.Load() {
+		t.Error("it was asked to begin anew")
+	}
+}
+
 func TestTheNextProcessHasTheSameArgumentsAndTheSocketsOfThisOne(t *testing.T) {
 	for _, c := range []struct{ args, numbers, want string }{
 		{"routerd run", "7 8", "routerd run --inherited=7,8"},
