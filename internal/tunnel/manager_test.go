@@ -271,7 +271,7 @@ func TestHangingProcessIsReportedAndReplaced(t *testing.T) {
 	must(t, err)
 	pid, err := socketOwner("rd-home")
 	must(t, err)
-	must(t, unix.Kill(pid, unix.SIGSTOP))
+	stop(t, pid)
 	before := m.States()[0]
 	m.Refresh(t.Context()) // waits for it in vain
 	clock = clock.Add(believed - time.Second)

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"testing"
 	"time"
@@ -251,6 +253,26 @@ func eventually(t *testing.T, within time.Duration, f func() error) {
 		}
 		<-tick.C
 	}
+}
+
+// stop stops a process and waits until none of its threads runs any more: the
+// signal has been sent long before.
+func stop(t *testing.T, pid int) {
+	t.Helper()
+	must(t, unix.Kill(pid, unix.SIGSTOP))
+	eventually(t, 10*time.Second, func() error {
+		stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		must(t, err)
+		for _, file := range stats {
+			b, err := os.ReadFile(file)
+			must(t, err)
+			// The state is the first field after the name in parentheses (proc(5)).
+			if _, after, _ := bytes.Cut(b, []byte(") ")); !bytes.HasPrefix(after, []byte("T")) {
+				return fmt.Errorf("%s says %s", file, after)
+			}
+		}
+		return nil
+	})
 }
 
 // until refreshes until the first tunnel has a health.
