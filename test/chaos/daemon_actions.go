@@ -17,22 +17,43 @@ func kill(_ context.Context, r *run, _ Event) (string, error) {
 	return "kill -9 of the daemon", r.daemon.kill()
 }
 
-// restart ends the daemon and starts it again.
-func restart(ctx context.Context, r *run, _ Event) (string, error) {
+// restart has the daemon begin anew: as /etc/init.d/routerd restart does, or, every
+// other time, as if somebody had ended it and started another.
+func restart(ctx context.Context, r *run, e Event) (string, error) {
+	if e.Variant%2 == 0 {
+		return "restart in place", r.restartInPlace(ctx)
+	}
 	if err := r.daemon.stop(ctx); err != nil {
 		return "", err
 	}
-	return "restart of the daemon", r.daemon.start()
+	return "stop and start of the daemon", r.daemon.start()
 }
 
-// upgrade has another build take the daemon's place.
-func upgrade(ctx context.Context, r *run, _ Event) (string, error) {
-	if err := r.daemon.stop(ctx); err != nil {
+// upgrade has another build take the daemon's place, by either way.
+func upgrade(ctx context.Context, r *run, e Event) (string, error) {
+	r.upgrades++
+	if err := r.daemon.use(r.o.Programs[r.upgrades%len(r.o.Programs)]); err != nil {
 		return "", err
 	}
-	r.upgrades++
-	r.daemon.use(r.o.Programs[r.upgrades%len(r.o.Programs)])
-	return "upgrade to another build", r.daemon.start()
+	words, err := restart(ctx, r, e)
+	return "upgrade, " + words, err
+}
+
+// restartInPlace does what the init script's restart does: a daemon that does not
+// answer is ended and another started.
+func (r *run) restartInPlace(ctx context.Context) error {
+	before := r.daemon.pid()
+	status, _, err := r.routerd(ctx, "restart")
+	if err != nil {
+		return err
+	}
+	if status == 0 {
+		if after := r.daemon.pid(); after != before {
+			r.ledger.violate("a restart in place is another process", "process %d was %d", after, before)
+		}
+		return nil
+	}
+	return errors.Join(r.daemon.stop(ctx), r.daemon.start())
 }
 
 // apply writes settings and has the daemon take them.

@@ -63,10 +63,10 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		o.Kinds = Kinds()
 	}
 	o.Converge = cmp.Or(o.Converge, convergeTime)
-	for i, p := range o.Programs {
+	for _, p := range []*string{&o.Programs[0], &o.Programs[1], &o.Log} {
 		var err error
-		if o.Programs[i], err = filepath.Abs(p); err != nil {
-			return Report{}, fmt.Errorf("find routerd: %w", err)
+		if *p, err = filepath.Abs(*p); err != nil {
+			return Report{}, fmt.Errorf("find a file: %w", err)
 		}
 	}
 	p, err := populate(o.Seed)
@@ -119,11 +119,15 @@ func newRun(o Options, l *lab.Lab, p *population) (*run, error) {
 	tell := func(v Violation) {
 		fmt.Fprintf(o.Progress, "%7.1fs  VIOLATION: %s: %s\n", v.At.Seconds(), v.What, v.Detail)
 	}
-	return &run{
+	r := &run{
 		o: o, lab: l, population: p, ledger: newLedger(clientHosts(), tell), settings: usual(), spare: p.spare, memory: memory,
-		daemon: &supervisor{lab: l, log: log, program: o.Programs[0], born: memory.add},
+		daemon: &supervisor{lab: l, log: log, program: o.Log + ".program", born: memory.add},
 		worst:  map[Kind]time.Duration{}, done: map[Kind]int{},
-	}, nil
+	}
+	if err := r.daemon.use(o.Programs[0]); err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	return r, nil
 }
 
 // say prints one line of progress.

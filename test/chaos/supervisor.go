@@ -27,9 +27,10 @@ type supervisor struct {
 	lab  *lab.Lab
 	log  *os.File            // what the daemons write
 	born func(pid int) error // is told of each new process
+	// program is where the daemon's program lies, as on a router.
+	program string
 
 	mu      sync.Mutex
-	program string        // of the next process; guarded by mu
 	process *os.Process   // nil: none runs; guarded by mu
 	ended   chan struct{} // closed when process has ended; guarded by mu
 	wanted  bool          // whether one shall run; guarded by mu
@@ -126,11 +127,29 @@ func (s *supervisor) stop(ctx context.Context) error {
 	return fmt.Errorf("the daemon did not end within %s of SIGTERM", termTime)
 }
 
-// use has the next process be of another program.
-func (s *supervisor) use(program string) {
+// use puts another program in the place of the daemon's, as a package does.
+func (s *supervisor) use(program string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.program = program
+	b, err := os.ReadFile(program)
+	if err != nil {
+		return fmt.Errorf("read the daemon's program: %w", err)
+	}
+	next := s.program + ".new"
+	if err := errors.Join(os.WriteFile(next, b, 0o755), os.Rename(next, s.program)); err != nil {
+		return fmt.Errorf("put the daemon's program in its place: %w", err)
+	}
+	return nil
+}
+
+// pid is the daemon's, or 0 while none runs.
+func (s *supervisor) pid() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process == nil {
+		return 0
+	}
+	return s.process.Pid
 }
 
 // fault is why the daemon could not be started, or nil.
