@@ -19,16 +19,27 @@ const (
 	questionEvery  = 150 * time.Millisecond
 	questionRarely = time.Second
 	manyQuestions  = 12
-	// calmTime is for how long a peer that has just answered is not asked again.
-	// Linux answers six questions in a row and then one a second
-	// (net.ipv4.icmp_ratelimit).
-	calmTime = 1500 * time.Millisecond
+	// calmTime is for how long a peer that was asked because of its silence is not
+	// asked for that again, and usedEvery for how long one that packets go to is not
+	// asked at all, lossyEvery where questions or answers get lost. Linux answers
+	// six questions in a row and then one a second (net.ipv4.icmp_ratelimit).
+	calmTime   = 1500 * time.Millisecond
+	usedEvery  = 3 * time.Second
+	lossyEvery = 15 * time.Second
+	// answerSoon is for how long an answer may be on its way while other packets
+	// come.
+	answerSoon = 500 * time.Millisecond
 	// goneQuestions and goneTime are what it takes to call a peer dead: more
 	// than a line that loses a fifth of its packets loses in a row, and more
 	// than that second.
 	goneQuestions = 7
 	goneTime      = 1100 * time.Millisecond
 	slowestMost   = 1500 * time.Millisecond
+	// deafQuestions and deafTime are what it takes while other packets of the
+	// peer come: what is lost on the way to it is told by its answers only. A peer
+	// that is spent says so once in a second.
+	deafQuestions = manyQuestions
+	deafTime      = 1800 * time.Millisecond
 	// knownAnswers is how many questions a peer must have answered for its
 	// silence to mean something, and learnTries how often that is tried.
 	knownAnswers = 2
@@ -52,10 +63,18 @@ type pulse struct {
 	questions int       // since heardAt
 	first     time.Time // of them
 	last      time.Time
-	line      uint64 // the WAN's packets at first
-	answers   int    // questions that were answered, ever
-	tries     int    // to learn whether it answers, ever
+	missedAt  time.Time // the last one because of silence
+	line      uint64    // the WAN's packets at first
+	answers   int       // questions that were answered, ever
+	tries     int       // to learn whether it answers, ever
 	slowest   time.Duration
+
+	busy       bool      // packets went out since the last question
+	owed       int       // questions since the last answer to one
+	owedAt     time.Time // the first of them
+	answeredAt time.Time // the last answer
+	answering  time.Duration
+	usedEvery  time.Duration
 }
 
 // observe takes a look at the device's counters into account.
@@ -70,6 +89,7 @@ func (p pulse) observe(now time.Time, rx, tx uint64) pulse {
 	case went > p.out && p.askedAt.IsZero():
 		p.askedAt = now
 	}
+	p.busy = p.busy || went > p.out
 	p.at, p.rx, p.tx, p.out = now, rx, tx, 0
 	return p
 }
@@ -95,10 +115,30 @@ func (p pulse) due(now time.Time) bool {
 		}
 		// One that never answers is not asked for ever.
 		return now.Sub(p.last) >= every && (p.answers > 0 || p.questions < manyQuestions)
-	case now.Sub(p.last) < calmTime:
-		return false
+	case p.answers < knownAnswers:
+	case p.owed > 0:
+		return now.Sub(p.last) >= p.patience()
+	case p.busy && now.Sub(p.last) >= p.usedEvery:
+		return true
 	}
+	return now.Sub(p.missedAt) >= calmTime && p.missed(now)
+}
+
+// missed says whether the peer is silent though it should not be.
+func (p pulse) missed(now time.Time) bool {
 	return !p.askedAt.IsZero() && now.Sub(p.askedAt) >= quietTime || p.flowing && now.Sub(p.heardAt) >= pauseTime
+}
+
+// patience is how long to wait before the next question to a peer that owes an
+// answer and says other things: the first may be on its way.
+func (p pulse) patience() time.Duration {
+	switch {
+	case p.owed == 1:
+		return max(answerSoon, p.answering)
+	case p.owed >= manyQuestions:
+		return questionRarely
+	}
+	return questionEvery
 }
 
 // curious says whether the peer is to be asked to learn whether it answers.
@@ -114,20 +154,42 @@ func (p pulse) tried(now time.Time) pulse {
 	return p
 }
 
-// answered notes the answer to such a question.
-func (p pulse) answered() pulse {
+// answered notes the answer to a question.
+func (p pulse) answered(now time.Time) pulse {
+	if p.owed > 0 {
+		p.answering = min(max(now.Sub(p.owedAt), p.answering*7/8), slowestMost)
+	}
+	p.usedEvery = usedEvery
+	if p.owed > 1 && now.Sub(p.owedAt) > answerSoon {
+		p.usedEvery = lossyEvery
+	}
 	p.answers++
+	p.owed, p.answeredAt = 0, now
 	return p
 }
 
-// question notes that the peer was asked; line is what has come by the WAN.
-func (p pulse) question(now time.Time, line uint64) pulse {
+// relearn forgets that the peer answers questions: it works, and does not.
+func (p pulse) relearn() pulse {
+	p.answers, p.tries, p.owed = 0, 0, 0
+	return p
+}
+
+// question notes that the peer was asked by so many packets; line is what has come
+// by the WAN.
+func (p pulse) question(now time.Time, packets int, line uint64) pulse {
 	if p.questions == 0 {
 		p.first, p.line = now, line
 	}
+	if p.owed == 0 {
+		p.owedAt = now
+	}
 	p.questions++
-	p.out++
-	p.last = now
+	p.owed++
+	p.out += uint64(packets)
+	if p.missed(now) {
+		p.missedAt = now
+	}
+	p.last, p.busy = now, false
 	return p
 }
 
@@ -137,8 +199,20 @@ func (p pulse) gone(now time.Time) bool {
 	return p.questions >= goneQuestions && p.answers >= knownAnswers && now.Sub(p.first) >= max(goneTime, 2*p.slowest)
 }
 
-// doubted says whether the peer owes an answer.
-func (p pulse) doubted() bool { return p.questions > 0 }
+// deaf says whether nothing that is sent reaches the peer any more, though it may
+// well send.
+func (p pulse) deaf(now time.Time) bool {
+	return p.owed >= deafQuestions && p.answers >= knownAnswers && now.Sub(p.owedAt) >= deafTime+3*p.answering
+}
+
+// doubted says whether the peer owes a sign of life, or so many answers that
+// other signs say little.
+func (p pulse) doubted() bool {
+	return p.questions > 0 || p.owed >= deafQuestions && p.answers >= knownAnswers
+}
+
+// answeredSince says whether a question has been answered since a moment.
+func (p pulse) answeredSince(t time.Time) bool { return p.answeredAt.After(t) }
 
 // heardSince says whether something has come since a moment.
 func (p pulse) heardSince(t time.Time) bool { return !p.at.IsZero() && p.heardAt.After(t) }
@@ -146,9 +220,9 @@ func (p pulse) heardSince(t time.Time) bool { return !p.at.IsZero() && p.heardAt
 // next is when to look again.
 func (p pulse) next(now time.Time) time.Duration {
 	switch {
-	case p.questions >= manyQuestions:
+	case p.questions >= manyQuestions || p.owed >= manyQuestions:
 		return questionRarely / 2
-	case p.doubted() || !p.askedAt.IsZero():
+	case p.doubted() || !p.askedAt.IsZero() || p.owed > 0 && p.answers >= knownAnswers:
 		return questionEvery
 	case now.Sub(p.heardAt) < 5*time.Second:
 		return lookBusy
@@ -167,4 +241,10 @@ const (
 func (p pulse) silence(now time.Time, to string) string {
 	return fmt.Sprintf("no answer from %s for %.1f s, nor to %d questions, while others answer: the peer is down, or its packets are blocked on the way",
 		to, now.Sub(p.heardAt).Seconds(), p.questions)
+}
+
+// deafness tells people why a peer counts as dead that still sends.
+func (p pulse) deafness(now time.Time, to string) string {
+	return fmt.Sprintf("no answer from %s to %d questions in %.1f s, though packets of it may come, while others answer: what is sent to it is lost on the way",
+		to, p.owed, now.Sub(p.owedAt).Seconds())
 }

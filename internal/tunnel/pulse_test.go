@@ -14,69 +14,99 @@ type line struct {
 	loss     float64 // of packets, in each direction
 	mute     bool    // the peer answers no questions
 	dead     bool
+	deaf     bool // what is sent to the peer is lost
 	rnd      *rand.Rand
 	now      time.Time
 	rx, tx   uint64
-	coming   []time.Time
+	coming   []packet
+	tokens   float64 // for answers to questions: six in a row, then one a second
 	p        pulse
 	goneAt   time.Time // when it was taken for dead
+	backAt   time.Time // and for alive again
 	asked    int
 	lastLook time.Time
 }
 
+// packet comes at a moment.
+type packet struct {
+	at     time.Time
+	answer bool // to a question
+}
+
 func newLine(rtt time.Duration) *line {
-	return &line{rtt: rtt, rnd: rand.New(rand.NewPCG(1, 2)), now: time.Unix(1000, 0)}
+	return &line{rtt: rtt, tokens: 6, rnd: rand.New(rand.NewPCG(1, 2)), now: time.Unix(1000, 0)}
 }
 
 // send puts a packet in that is answered.
 func (l *line) send(answered bool) {
 	l.tx++
-	if answered && !l.dead && l.rnd.Float64() >= l.loss && l.rnd.Float64() >= l.loss {
-		l.coming = append(l.coming, l.now.Add(l.rtt))
+	if answered && l.arrives() && l.arrives() {
+		l.coming = append(l.coming, packet{at: l.now.Add(l.rtt)})
+	}
+}
+
+// arrives says whether a packet is not lost.
+func (l *line) arrives() bool { return !l.dead && !l.deaf && l.rnd.Float64() >= l.loss }
+
+// ask puts a question in.
+func (l *line) ask() {
+	l.asked++
+	l.tx++
+	if l.mute || !l.arrives() || l.tokens < 1 {
+		return
+	}
+	l.tokens--
+	if l.arrives() {
+		l.coming = append(l.coming, packet{at: l.now.Add(l.rtt), answer: true})
 	}
 }
 
 // run lets time pass in steps of 10 ms; traffic is called at each.
 func (l *line) run(lasting time.Duration, traffic func(since time.Duration)) {
 	const step = 10 * time.Millisecond
+	answers := 0 // that were not looked for yet
 	for since := time.Duration(0); since < lasting; since += step {
 		l.now = l.now.Add(step)
+		l.tokens = min(6, l.tokens+step.Seconds())
 		traffic(since)
-		for len(l.coming) > 0 && !l.coming[0].After(l.now) {
-			l.coming = l.coming[1:]
+		for len(l.coming) > 0 && !l.coming[0].at.After(l.now) {
 			if !l.dead {
 				l.rx++
+				if l.coming[0].answer {
+					answers++
+				}
 			}
+			l.coming = l.coming[1:]
 		}
 		if l.now.Sub(l.lastLook) < l.p.next(l.now) {
 			continue
 		}
 		l.lastLook = l.now
-		l.p = l.p.observe(l.now, l.rx, l.tx)
-		l.learn()
-		if l.p.due(l.now) {
-			l.asked++
-			l.send(!l.mute)
-			l.p = l.p.question(l.now, 0)
-		}
-		if l.goneAt.IsZero() && l.p.gone(l.now) {
-			l.goneAt = l.now
-		}
+		l.look(answers > 0)
+		answers = 0
 	}
 }
 
-// learn asks to learn whether the peer answers; the answer is known at once.
-func (l *line) learn() {
-	if !l.p.curious(l.now) {
-		return
+// look does what Manager.look does.
+func (l *line) look(answered bool) {
+	l.p = l.p.observe(l.now, l.rx, l.tx)
+	if answered {
+		l.p = l.p.answered(l.now)
 	}
-	l.asked++
-	before := len(l.coming)
-	l.send(!l.mute)
-	if len(l.coming) > before {
-		l.p = l.p.answered()
+	if l.p.curious(l.now) {
+		l.ask()
+		l.p = l.p.tried(l.now)
 	}
-	l.p = l.p.tried(l.now)
+	if l.p.due(l.now) {
+		l.ask()
+		l.p = l.p.question(l.now, 1, 0)
+	}
+	switch {
+	case l.goneAt.IsZero() && (l.p.gone(l.now) || l.p.deaf(l.now)):
+		l.goneAt = l.now
+	case !l.goneAt.IsZero() && l.backAt.IsZero() && !l.p.doubted():
+		l.backAt = l.now
+	}
 }
 
 func nothing(time.Duration) {}
@@ -118,6 +148,40 @@ func TestDeadTunnelIsToldWithinTwoSeconds(t *testing.T) {
 	}
 }
 
+func TestPeerThatHearsNothingIsToldThoughItGoesOnSending(t *testing.T) {
+	// Servers behind it send again what is not acknowledged.
+	retransmissions := func(l *line) func(time.Duration) {
+		return every(70*time.Millisecond, func() {
+			l.send(false)
+			l.rx++
+		})
+	}
+	for _, rtt := range []time.Duration{5 * time.Millisecond, 80 * time.Millisecond, 300 * time.Millisecond} {
+		for phase := range 50 {
+			l := newLine(rtt)
+			l.run(20*time.Second, requests(l))
+			l.run(time.Duration(phase)*30*time.Millisecond, requests(l))
+			if !l.goneAt.IsZero() {
+				t.Fatalf("%s: taken for dead while it lives", rtt)
+			}
+			died := l.now
+			l.deaf = true
+			l.run(10*time.Second, retransmissions(l))
+			if took := l.goneAt.Sub(died); l.goneAt.IsZero() || took > 5600*time.Millisecond+4*rtt {
+				t.Fatalf("%s, phase %d: told after %s", rtt, phase, took)
+			}
+			if !l.backAt.IsZero() {
+				t.Fatalf("%s, phase %d: taken for alive while it hears nothing", rtt, phase)
+			}
+			l.deaf, died = false, l.now
+			l.run(5*time.Second, requests(l))
+			if took := l.backAt.Sub(died); l.backAt.IsZero() || took > 2*time.Second {
+				t.Fatalf("%s, phase %d: taken for alive after %s", rtt, phase, took)
+			}
+		}
+	}
+}
+
 // requests are sent again and again, each is answered.
 func requests(l *line) func(time.Duration) {
 	return every(200*time.Millisecond, func() { l.send(true) })
@@ -131,6 +195,10 @@ func download(l *line) func(time.Duration) {
 		}
 	})
 }
+
+// aFifth is what a line loses in each direction that loses a fifth of all questions
+// or their answers.
+const aFifth = 0.106
 
 func TestLiveTunnelIsNeverTakenForDead(t *testing.T) {
 	bursts := func(l *line) func(time.Duration) {
@@ -150,12 +218,12 @@ func TestLiveTunnelIsNeverTakenForDead(t *testing.T) {
 		{"requests", 50 * time.Millisecond, 0, requests},
 		{"bursts", 50 * time.Millisecond, 0, bursts},
 		{"bursts, and a long way", 700 * time.Millisecond, 0, bursts},
-		{"a fifth is lost", 50 * time.Millisecond, 0.2, requests},
-		{"a fifth is lost of bursts", 300 * time.Millisecond, 0.2, bursts},
+		{"a fifth is lost", 50 * time.Millisecond, aFifth, requests},
+		{"a fifth is lost of bursts", 300 * time.Millisecond, aFifth, bursts},
 		{"one dead server", 50 * time.Millisecond, 0, func(l *line) func(time.Duration) {
 			return every(200*time.Millisecond, func() { l.send(false) })
 		}},
-		{"one-way datagrams over a bad line", 50 * time.Millisecond, 0.2, func(l *line) func(time.Duration) {
+		{"one-way datagrams over a bad line", 50 * time.Millisecond, aFifth, func(l *line) func(time.Duration) {
 			return every(20*time.Millisecond, func() { l.send(false) })
 		}},
 	} {
@@ -201,7 +269,7 @@ func TestPeerThatAnswersNoQuestionsIsNotJudgedByThem(t *testing.T) {
 
 func TestDevicesMadeAnewBeginAnew(t *testing.T) {
 	now := time.Unix(1000, 0)
-	p := pulse{}.observe(now, 100, 100).question(now, 0).observe(now.Add(time.Second), 3, 200)
+	p := pulse{}.observe(now, 100, 100).question(now, 1, 0).observe(now.Add(time.Second), 3, 200)
 	if p.doubted() || p.rx != 3 || !p.heardAt.Equal(now.Add(time.Second)) {
 		t.Errorf("%+v", p)
 	}
@@ -211,7 +279,7 @@ func TestSilenceIsExplained(t *testing.T) {
 	now := time.Unix(1000, 0)
 	p := pulse{}.observe(now, 1, 1)
 	for range 8 {
-		p = p.question(now, 0)
+		p = p.question(now, 1, 0)
 	}
 	if got := p.silence(now.Add(1400*time.Millisecond), "192.0.2.2:51820"); !strings.HasPrefix(got, "no answer from 192.0.2.2:51820 for 1.4 s, nor to 8 questions") {
 		t.Error(got)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -32,9 +31,9 @@ type tunnel struct {
 
 	neededAt time.Time // standby: when it was needed last
 
-	pulse    pulse
-	learning *net.UDPConn // a question whose answer would show that the peer answers; nil: none
-	dead     string       // why Watch takes the peer for dead; "": it does not
+	pulse pulse
+	asked []asked // questions whose answers would show that the peers answer
+	dead  string  // why Watch takes the peer for dead; "": it does not
 
 	child   *child    // the process this manager started and has not reaped
 	crashes int       // starts in a row that did not last

@@ -2,7 +2,9 @@ package tunnel
 
 import (
 	"context"
+	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,8 +47,9 @@ func (m *Manager) Watch(ctx context.Context, line []string) Watched {
 		}
 	}
 	for _, t := range m.tunnels {
-		if t.dead == "" && t.pulse.gone(now) && m.othersAnswer(t, now, came) {
-			t.dead, out.Changed = t.pulse.silence(now, t.peerNames()), true
+		if t.dead == "" {
+			t.dead = m.death(t, now, came)
+			out.Changed = out.Changed || t.dead != ""
 		}
 		if !t.pulse.at.IsZero() {
 			out.Heard[t.spec.Name] = now.Sub(t.pulse.heardAt)
@@ -74,44 +77,95 @@ func (m *Manager) look(t *tunnel, now time.Time, came func() uint64) {
 	}
 }
 
+// death says why a tunnel's peer counts as dead, or "".
+func (m *Manager) death(t *tunnel, now time.Time, came func() uint64) string {
+	switch {
+	case t.pulse.gone(now) && m.othersAnswer(t, now, came):
+		return t.pulse.silence(now, t.peerNames())
+	case t.pulse.deaf(now) && m.anotherAnswered(t, now, came):
+		return t.pulse.deafness(now, t.peerNames())
+	}
+	return ""
+}
+
 // learn finds out whether a peer answers questions, by the answers themselves:
 // what else comes meanwhile says nothing.
 func (m *Manager) learn(t *tunnel, now time.Time) {
-	if t.learning != nil && refused(t.learning) {
-		t.pulse = t.pulse.answered()
+	if slices.ContainsFunc(t.asked, func(a asked) bool { return refused(a.by) }) {
+		t.pulse = t.pulse.answered(now)
 		t.unlearn()
 	}
-	if !t.pulse.curious(now) {
-		return
+	// A handshake takes both directions: a peer that made one does not answer
+	// questions any more.
+	if t.pulse.owed >= deafQuestions && t.shookSince(t.pulse.owedAt) {
+		t.pulse = t.pulse.relearn()
 	}
-	t.unlearn()
-	for _, to := range t.askable() {
-		c, err := question(t.spec.Device, to)
-		if err != nil {
-			m.log.Debug("peer not asked", "tunnel", t.spec.Name, "error", err)
-			continue
-		}
-		t.learning, t.pulse = c, t.pulse.tried(now)
-		return
+	if t.pulse.curious(now) && m.sendQuestions(t) > 0 {
+		t.pulse = t.pulse.tried(now)
 	}
 }
 
-// unlearn closes the socket that waits for an answer.
+// asked is an address that was asked something, and the socket that an answer
+// comes to.
+type asked struct {
+	to netip.Addr
+	by *net.UDPConn
+}
+
+// sendQuestions asks every peer of a tunnel and says how many could be asked.
+func (m *Manager) sendQuestions(t *tunnel) int {
+	sent := 0
+	for _, to := range t.askable() {
+		if err := t.question(to); err != nil {
+			m.log.Debug("peer not asked", "tunnel", t.spec.Name, "error", err)
+			continue
+		}
+		sent++
+	}
+	return sent
+}
+
+// question asks an address, by the socket that waits for earlier answers if there
+// is one.
+func (t *tunnel) question(to netip.Addr) error {
+	i := slices.IndexFunc(t.asked, func(a asked) bool { return a.to == to })
+	if i >= 0 {
+		if _, err := t.asked[i].by.Write([]byte{0}); err == nil {
+			return nil
+		}
+		_ = t.asked[i].by.Close()
+		t.asked = slices.Delete(t.asked, i, i+1)
+	}
+	c, err := question(t.spec.Device, to)
+	if err != nil {
+		return err
+	}
+	t.asked = append(t.asked, asked{to, c})
+	return nil
+}
+
+// unlearn closes the sockets that wait for answers.
 func (t *tunnel) unlearn() {
-	if t.learning != nil {
-		_ = t.learning.Close()
-		t.learning = nil
+	for _, a := range t.asked {
+		_ = a.by.Close()
 	}
+	t.asked = nil
 }
 
-// inquire asks every peer of a tunnel.
-func (m *Manager) inquire(t *tunnel, now time.Time, came func() uint64) {
-	for _, to := range t.askable() {
-		if err := nudge(t.spec.Device, to); err != nil {
-			m.log.Debug("peer not asked", "tunnel", t.spec.Name, "error", err)
-			continue
+// shookSince says whether a handshake was seen since a moment.
+func (t *tunnel) shookSince(at time.Time) bool {
+	for _, p := range t.peers {
+		if p.track.handshakeAt.After(at) {
+			return true
 		}
-		t.pulse = t.pulse.question(now, came())
+	}
+	return false
+}
+
+// inquire asks every peer of a tunnel whose silence is to mean something.
+func (m *Manager) inquire(t *tunnel, now time.Time, came func() uint64) {
+	if sent := m.sendQuestions(t); sent > 0 {
+		t.pulse = t.pulse.question(now, sent, came())
 	}
 }
 
@@ -156,6 +210,24 @@ func (m *Manager) othersAnswer(t *tunnel, now time.Time, came func() uint64) boo
 		}
 	}
 	return !others && came() >= t.pulse.line+lineAlive
+}
+
+// anotherAnswered says whether another tunnel's peer has answered a question since
+// this one owes an answer: then it is not the line that loses what is sent. Packets
+// that only come say nothing of that.
+func (m *Manager) anotherAnswered(t *tunnel, now time.Time, came func() uint64) bool {
+	for _, other := range m.tunnels {
+		if other == t || other.pulse.answers < knownAnswers {
+			continue
+		}
+		if other.pulse.answeredSince(t.pulse.owedAt) {
+			return true
+		}
+		if other.pulse.owed == 0 {
+			m.inquire(other, now, came)
+		}
+	}
+	return false
 }
 
 // peerNames tells people who a tunnel's peer is.
