@@ -73,13 +73,10 @@ func (d *DataPlane) Hook() Hook { return d.hook.kind() }
 // of the LAN (and learn on lo where own is set), guard on those of the WAN. A
 // device that does not exist, or that a program cannot be attached to, is skipped
 // and named in the error, after all others are done. Without an error, devices
-// that come from now on are strangers until the next Attach: what is closed does
-// not leave for their clients.
-func (d *DataPlane) Attach(lan, wan []string, own bool) error {
-	newest, err := newestDevice()
-	if err != nil {
-		return err
-	}
+// that are newer than newest are strangers until the next Attach: what is closed
+// does not leave for their clients. newest is what NewestDevice said before lan and
+// wan were looked for: a device that came in between may be one of them.
+func (d *DataPlane) Attach(lan, wan []string, own bool, newest Device) error {
 	var want []attachment
 	var errs []error
 	add := func(name string, roles ...role) {
@@ -104,11 +101,14 @@ func (d *DataPlane) Attach(lan, wan []string, own bool) error {
 	if err := errors.Join(append(errs, d.apply(want))...); err != nil {
 		return err
 	}
-	return d.setConfig(func(c *bpfRdConfig) { c.Newest = newest })
+	return d.setConfig(func(c *bpfRdConfig) { c.Newest = uint32(newest) })
 }
 
-// newestDevice is the highest index that a device of this network has.
-func newestDevice() (uint32, error) {
+// Device is the index of a device.
+type Device uint32
+
+// NewestDevice is the highest index that a device of this network has.
+func NewestDevice() (Device, error) {
 	all, err := netlink.LinkList()
 	if err != nil {
 		return 0, fmt.Errorf("list devices: %w", err)
@@ -117,7 +117,7 @@ func newestDevice() (uint32, error) {
 	for _, l := range all {
 		highest = max(highest, l.Attrs().Index)
 	}
-	return uint32(highest), nil
+	return Device(highest), nil
 }
 
 func (d *DataPlane) apply(want []attachment) error {

@@ -167,7 +167,7 @@ func TestAttachSetsExactlyTheDevicesAskedFor(t *testing.T) {
 			{[]string{"lan1"}, []string{"lan1"}, false, []string{"lan1 steer", "lan1 learn", "lan1 guard"}},
 			{nil, nil, false, nil},
 		} {
-			if err := d.Attach(c.lan, c.wan, c.own); err != nil {
+			if err := attachNow(d, c.lan, c.wan, c.own); err != nil {
 				t.Fatal(err)
 			}
 			if got := attached(t, d, all...); !slices.Equal(got, c.want) {
@@ -231,7 +231,7 @@ func TestHookOfAnEarlierProcessIsLetGo(t *testing.T) {
 func TestMissingDeviceIsNamedAndTheOthersAreDone(t *testing.T) {
 	hooks(t, func(t *testing.T, h Hook) {
 		d := openHook(t, h)
-		err := d.Attach([]string{"lan7", "lan0"}, []string{"wan7", "wan0"}, false)
+		err := attachNow(d, []string{"lan7", "lan0"}, []string{"wan7", "wan0"}, false)
 		if err == nil || !strings.Contains(err.Error(), "lan7") || !strings.Contains(err.Error(), "wan7") {
 			t.Errorf("error %v, want one that names both devices", err)
 		}
@@ -370,7 +370,7 @@ func comeAndGo(t *testing.T, h Hook, surround func(t *testing.T), want error) {
 	before := dump(t, "lan0", "lan1", "wan0", "lo")
 	d = mustOpen(t, d.opts)
 	for range 2 {
-		if err := d.Attach([]string{"lan0", "lan1"}, []string{"wan0"}, true); !errors.Is(err, want) {
+		if err := attachNow(d, []string{"lan0", "lan1"}, []string{"wan0"}, true); !errors.Is(err, want) {
 			t.Fatal(err)
 		}
 	}
@@ -396,7 +396,7 @@ func TestRemoveLeavesAQdiscThatOthersNowUse(t *testing.T) {
 	d := openHook(t, HookClsact)
 	mustAttach(t, d, "lan0")
 	addForeignFilter(t, "lan0", netlink.HANDLE_MIN_EGRESS, 50)
-	if err := d.Attach(nil, nil, false); err != nil {
+	if err := attachNow(d, nil, nil, false); err != nil {
 		t.Fatal(err)
 	}
 	mustRemove(t, d.opts.Dir)

@@ -226,4 +226,20 @@ func TestAttachTellsWhichDevicesAreNew(t *testing.T) {
 	if newest() <= before {
 		t.Error("a new device stays a stranger")
 	}
+
+	// It is made again while devices are looked for, and not found.
+	before = newest()
+	inside(t, w.ns, func() {
+		seen, err := NewestDevice()
+		if err != nil {
+			t.Fatal(err)
+		}
+		addVeth(t, "lan8")
+		if err := w.Attach([]string{"lan0"}, nil, true, seen); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if newest() != before {
+		t.Error("a device is known that nobody looked for")
+	}
 }

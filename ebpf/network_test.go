@@ -159,7 +159,7 @@ func (n *network) open(t testing.TB) {
 		},
 	}
 	mustSet(t, n.DataPlane, n.tables)
-	if err := n.Attach([]string{"lan0"}, []string{"wan0"}, true); err != nil {
+	if err := attachNow(n.DataPlane, []string{"lan0"}, []string{"wan0"}, true); err != nil {
 		t.Fatal(err)
 	}
 }

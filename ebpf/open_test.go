@@ -284,9 +284,18 @@ func TestOtherMasks(t *testing.T) {
 	}
 }
 
+// attachNow attaches as if devices were looked for at this moment.
+func attachNow(d *DataPlane, lan, wan []string, own bool) error {
+	newest, err := NewestDevice()
+	if err != nil {
+		return err
+	}
+	return d.Attach(lan, wan, own, newest)
+}
+
 func mustAttach(t testing.TB, d *DataPlane, lan string, wan ...string) {
 	t.Helper()
-	if err := d.Attach([]string{lan}, wan, true); err != nil {
+	if err := attachNow(d, []string{lan}, wan, true); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -97,7 +97,12 @@ func (d *daemon) apply(ctx context.Context, e extent) error {
 	if !s.cfg.Main.Enabled {
 		return nil
 	}
+	var newest ebpf.Device
 	if e == everything {
+		var err error
+		if newest, err = ebpf.NewestDevice(); err != nil { // before devices are looked for
+			return err
+		}
 		d.survey(ctx, s)
 	}
 	choices := d.choose(s.plan)
@@ -118,7 +123,7 @@ func (d *daemon) apply(ctx context.Context, e extent) error {
 		d.serveNames(ctx)
 	}
 	if e == everything {
-		if err := d.dp.Attach(d.view.lan, d.view.wan, s.cfg.Main.OwnTraffic); err != nil {
+		if err := d.dp.Attach(d.view.lan, d.view.wan, s.cfg.Main.OwnTraffic, newest); err != nil {
 			return fmt.Errorf("attach programs: %w", err)
 		}
 		d.set(func(v *view) { v.attached = v.lan })
