@@ -105,16 +105,56 @@ func (r ipRule) selects(k netlink.Rule) bool {
 // addRules adds the rules that are missing. It is done after the tables are
 // complete, so that no packet meets an empty one.
 func (n *Net) addRules(d Desired) (report, error) {
-	var rep report
 	have := map[Family][]netlink.Rule{}
 	for _, f := range d.families() {
 		list, err := listIPRules(f)
 		if err != nil {
-			return rep, err
+			return report{}, err
 		}
 		have[f] = list
 	}
-	for _, w := range wantedRules(d) {
+	return n.addMissing(wantedRules(d), have)
+}
+
+// Announce has the rules take packets that are marked by another mask, too, before
+// programs mark by it: each path that has a rule gets one more. The next Apply
+// removes the rules of the mask that is not its own.
+func (n *Net) Announce(mask owned.Mask) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var want []ipRule
+	have := map[Family][]netlink.Rule{}
+	for _, f := range []Family{IPv4, IPv6} {
+		list, err := listIPRules(f)
+		if err != nil {
+			return err
+		}
+		have[f] = list
+		for _, k := range list {
+			if p, ok := pathOf(k); ok && mask.Path(mask.Mark(p)) == p {
+				want = append(want, ipRule{family: f, mark: mask.Mark(p), mask: mask, table: k.Table})
+			}
+		}
+	}
+	_, err := n.addMissing(want, have)
+	return err
+}
+
+// pathOf says which path a rule of ours leads to.
+func pathOf(k netlink.Rule) (owned.PathIndex, bool) {
+	switch {
+	case !ourRule(k):
+		return 0, false
+	case k.Table == unix.RT_TABLE_MAIN:
+		return owned.PathDirect, true
+	}
+	return owned.PathIndex(k.Table - owned.TableBase), ourTable(k.Table)
+}
+
+// addMissing adds what is wanted and not there.
+func (n *Net) addMissing(want []ipRule, have map[Family][]netlink.Rule) (report, error) {
+	var rep report
+	for _, w := range want {
 		if containsRule(have[w.family], w) {
 			continue
 		}

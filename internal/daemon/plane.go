@@ -38,6 +38,10 @@ func (d *daemon) openDataPlane(s *settings) error {
 	defer d.planeMu.Unlock()
 	d.releasePlane()
 	d.compilePrograms()
+	// Programs at work mark by another mask from Open on.
+	if err := d.net.Announce(want.mask); err != nil {
+		return fmt.Errorf("announce marks: %w", err)
+	}
 	claim, err := ebpf.Claim(d.o.BPFDir)
 	if err != nil {
 		return fmt.Errorf("open data plane: %w", err)
