@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"net/http"
 	"net/url"
 	"slices"
 	"time"
+
+	"github.com/routerd/routerd/internal/web"
 )
 
 // Check is one target of a destination, of GET /v1/checks and at the end of
@@ -87,7 +88,7 @@ func (c Check) filled() Check {
 	return c
 }
 
-func (a *api) checks(w http.ResponseWriter, r *http.Request) error {
+func (a *api) checks(w *web.ResponseWriter, r *web.Request) error {
 	if err := parseNothing(r.URL.RawQuery); err != nil {
 		return err
 	}
@@ -102,7 +103,7 @@ func (a *api) checks(w http.ResponseWriter, r *http.Request) error {
 }
 
 // check streams how far the checks are, until they are over or the client leaves.
-func (a *api) check(w http.ResponseWriter, r *http.Request) error {
+func (a *api) check(w *web.ResponseWriter, r *web.Request) error {
 	what, err := parseCheck(r.URL.RawQuery)
 	if err != nil {
 		return err
@@ -170,7 +171,7 @@ func ParseCheck(s string) (string, error) {
 	return s, nil
 }
 
-func (a *api) history(w http.ResponseWriter, r *http.Request) error {
+func (a *api) history(w *web.ResponseWriter, r *web.Request) error {
 	values, err := parseValues(r.URL.RawQuery, "destination")
 	if err != nil {
 		return err
@@ -211,7 +212,7 @@ func (c *Client) History(ctx context.Context, destination string) ([]History, er
 func (c *Client) Check(ctx context.Context, what ...string) iter.Seq2[CheckProgress, error] {
 	return func(yield func(CheckProgress, error) bool) {
 		var last CheckProgress
-		for p, err := range streamBy[CheckProgress](ctx, c, http.MethodPost, "/v1/check", url.Values{"what": what}) {
+		for p, err := range streamBy[CheckProgress](ctx, c, web.MethodPost, "/v1/check", url.Values{"what": what}) {
 			if errors.Is(err, errStreamEnd) && last.Done == last.Total {
 				return // the end that was awaited
 			}

@@ -10,11 +10,12 @@ import (
 	"io/fs"
 	"iter"
 	"net"
-	"net/http"
 	"net/url"
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/routerd/routerd/internal/web"
 )
 
 // maxAnswer bounds one answer that a client reads; 16,384 flows need about
@@ -35,19 +36,12 @@ func (e *APIError) Error() string { return e.Message }
 
 // Client asks a daemon. Safe for use by many goroutines.
 type Client struct {
-	http *http.Client
+	socket string
 }
 
 // NewClient makes a client of the daemon on a socket. It does not connect yet.
 func NewClient(socket string) *Client {
-	var d net.Dialer
-	return &Client{&http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return d.DialContext(ctx, "unix", socket)
-		},
-		MaxIdleConns:    1,
-		IdleConnTimeout: time.Second,
-	}}}
+	return &Client{socket}
 }
 
 // Status asks for the state of everything at a glance.
@@ -80,7 +74,7 @@ func (c *Client) FollowFlows(ctx context.Context, interval time.Duration) iter.S
 // Events asks for the remembered events whose Seq is greater than since.
 func (c *Client) Events(ctx context.Context, since uint64) ([]Event, error) {
 	q := url.Values{"since": {strconv.FormatUint(since, 10)}}
-	body, err := c.do(ctx, http.MethodGet, "/v1/events", q)
+	body, err := c.do(ctx, web.MethodGet, "/v1/events", q)
 	if err != nil {
 		return nil, err
 	}
@@ -116,9 +110,9 @@ func (c *Client) Catalogue(ctx context.Context, words ...string) ([]Service, err
 // Reload makes the daemon read its settings again. The problems are given with
 // and without an error.
 func (c *Client) Reload(ctx context.Context) ([]Problem, error) {
-	body, err := c.do(ctx, http.MethodPost, "/v1/reload", nil)
+	body, err := c.do(ctx, web.MethodPost, "/v1/reload", nil)
 	var refused *APIError
-	if err != nil && (!errors.As(err, &refused) || refused.Status != http.StatusUnprocessableEntity) {
+	if err != nil && (!errors.As(err, &refused) || refused.Status != web.StatusUnprocessableEntity) {
 		return nil, err
 	}
 	var r Reloaded
@@ -131,13 +125,13 @@ func (c *Client) Reload(ctx context.Context) ([]Problem, error) {
 // Restart asks the daemon to end for another that begins in its place. It does not
 // wait for that: its Status has another time in Started.
 func (c *Client) Restart(ctx context.Context) error {
-	_, err := c.do(ctx, http.MethodPost, "/v1/restart", nil)
+	_, err := c.do(ctx, web.MethodPost, "/v1/restart", nil)
 	return err
 }
 
 // Metrics copies the daemon's Prometheus text.
 func (c *Client) Metrics(ctx context.Context, w io.Writer) error {
-	body, err := c.do(ctx, http.MethodGet, "/metrics", nil)
+	body, err := c.do(ctx, web.MethodGet, "/metrics", nil)
 	if err != nil {
 		return err
 	}
@@ -148,7 +142,7 @@ func (c *Client) Metrics(ctx context.Context, w io.Writer) error {
 // get asks for one JSON value.
 func get[T any](ctx context.Context, c *Client, path string, q url.Values) (T, error) {
 	var v T
-	body, err := c.do(ctx, http.MethodGet, path, q)
+	body, err := c.do(ctx, web.MethodGet, path, q)
 	if err != nil {
 		return v, err
 	}
@@ -165,14 +159,14 @@ func (c *Client) do(ctx context.Context, method, path string, q url.Values) ([]b
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = resp.Body.Close() }()
+	defer resp.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read the daemon's answer: %w", err)
 	case len(body) > maxAnswer:
 		return nil, fmt.Errorf("read the daemon's answer: it is larger than %d bytes", maxAnswer)
-	case resp.StatusCode != http.StatusOK:
+	case resp.StatusCode != web.StatusOK:
 		return body, apiError(resp.StatusCode, body)
 	}
 	return body, nil
@@ -186,39 +180,38 @@ func apiError(status int, body []byte) error {
 	return &APIError{Status: status, Message: f.Error}
 }
 
-func (c *Client) send(ctx context.Context, method, path string, q url.Values) (*http.Response, error) {
-	u := url.URL{Scheme: "http", Host: "routerd", Path: path, RawQuery: q.Encode()}
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), http.NoBody)
-	if err != nil {
-		return nil, fmt.Errorf("make the request: %w", err)
-	}
-	resp, err := c.http.Do(req)
+// maxAnswerHead bounds the head of an answer, in bytes.
+const maxAnswerHead = 16 << 10
+
+// send sends a request over a connection of its own.
+func (c *Client) send(ctx context.Context, method, path string, q url.Values) (*web.Exchange, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", c.socket)
 	if err != nil {
 		return nil, connectError(err)
 	}
-	return resp, nil
+	call := &web.Call{
+		Method: method, URL: &url.URL{Scheme: "http", Host: "routerd", Path: path, RawQuery: q.Encode()},
+		Header: web.Header{{Name: "Connection", Value: "close"}},
+	}
+	x, err := web.Do(ctx, conn, call, web.Limits{Head: maxAnswerHead})
+	if err != nil {
+		return nil, connectError(err)
+	}
+	return x, nil
 }
 
 // connectError tells a daemon that is not there from one that cannot be asked.
 func connectError(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%w (%w)", ErrNotRunning, unwrapURL(err))
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return fmt.Errorf("%w (%w)", ErrNotRunning, err)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return fmt.Errorf("%w: it stopped while it was asked", ErrNotRunning)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("ask routerd: %w; run this as root", unwrapURL(err))
+		return fmt.Errorf("ask routerd: %w; run this as root", err)
 	}
-	return fmt.Errorf("ask routerd: %w", unwrapURL(err))
-}
-
-// unwrapURL drops the made-up address, which tells nobody anything.
-func unwrapURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
+	return fmt.Errorf("ask routerd: %w", err)
 }
 
 // errStreamEnd says that a stream ended where one that follows would not.
@@ -226,7 +219,7 @@ var errStreamEnd = fmt.Errorf("%w: it has stopped", ErrNotRunning)
 
 // stream yields the lines of an answer until ctx ends.
 func stream[T any](ctx context.Context, c *Client, path string, q url.Values) iter.Seq2[T, error] {
-	return streamBy[T](ctx, c, http.MethodGet, path, q)
+	return streamBy[T](ctx, c, web.MethodGet, path, q)
 }
 
 // streamBy is stream with a method.
@@ -238,8 +231,8 @@ func streamBy[T any](ctx context.Context, c *Client, method, path string, q url.
 			yieldError(ctx, yield, zero, err)
 			return
 		}
-		defer func() { _ = resp.Body.Close() }()
-		if resp.StatusCode != http.StatusOK {
+		defer resp.Close()
+		if resp.StatusCode != web.StatusOK {
 			body, _ := io.ReadAll(io.LimitReader(resp.Body, maxBody))
 			yield(zero, apiError(resp.StatusCode, bytes.TrimSpace(body)))
 			return

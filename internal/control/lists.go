@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/routerd/routerd/internal/web"
 )
 
 // List is one list of GET /v1/lists.
@@ -60,7 +61,7 @@ func (l List) filled() List {
 	return l
 }
 
-func (a *api) lists(w http.ResponseWriter, r *http.Request) error {
+func (a *api) lists(w *web.ResponseWriter, r *web.Request) error {
 	if err := parseNothing(r.URL.RawQuery); err != nil {
 		return err
 	}
@@ -76,7 +77,7 @@ func (a *api) lists(w http.ResponseWriter, r *http.Request) error {
 
 // updateList streams how far the update is, until it is over or the client
 // leaves. An error that comes before anything was reported is the answer.
-func (a *api) updateList(w http.ResponseWriter, r *http.Request) error {
+func (a *api) updateList(w *web.ResponseWriter, r *web.Request) error {
 	name, err := parseListName(r.URL.RawQuery)
 	if err != nil {
 		return err
@@ -169,7 +170,7 @@ func (c *Client) UpdateList(ctx context.Context, name string) iter.Seq2[ListProg
 	}
 	return func(yield func(ListProgress, error) bool) {
 		last := ListProgress{State: ListDone}
-		for p, err := range streamBy[ListProgress](ctx, c, http.MethodPost, "/v1/lists/update", q) {
+		for p, err := range streamBy[ListProgress](ctx, c, web.MethodPost, "/v1/lists/update", q) {
 			if errors.Is(err, errStreamEnd) && last.State != ListFetching {
 				return // the end that was awaited
 			}

@@ -172,7 +172,7 @@ func TestUpdatesAreStreamsOfABoundedNumber(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = resp.Body.Close() }()
+	defer resp.Close()
 	if status, body := raw(t, socket, "POST", "/v1/lists/update", nil); status != 503 {
 		t.Errorf("with no stream left: %d %s", status, body)
 	}

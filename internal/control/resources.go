@@ -5,19 +5,20 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"time"
+
+	"github.com/routerd/routerd/internal/web"
 )
 
 // answer runs a handler within the request's time and writes its value.
-func answer[T any](a *api, w http.ResponseWriter, r *http.Request, get func(context.Context) (T, error)) error {
+func answer[T any](a *api, w *web.ResponseWriter, r *web.Request, get func(context.Context) (T, error)) error {
 	ctx, cancel := context.WithTimeout(r.Context(), a.lim.request)
 	defer cancel()
 	v, err := get(ctx)
 	if err != nil {
 		return err
 	}
-	a.reply(w, http.StatusOK, v)
+	a.reply(w, web.StatusOK, v)
 	return nil
 }
 
@@ -29,7 +30,7 @@ func list[T any](v []T, err error) ([]T, error) {
 	return v, err
 }
 
-func (a *api) status(w http.ResponseWriter, r *http.Request) error {
+func (a *api) status(w *web.ResponseWriter, r *web.Request) error {
 	if err := parseNothing(r.URL.RawQuery); err != nil {
 		return err
 	}
@@ -50,7 +51,7 @@ func (s Status) filled() Status {
 	return s
 }
 
-func (a *api) why(w http.ResponseWriter, r *http.Request) error {
+func (a *api) why(w *web.ResponseWriter, r *web.Request) error {
 	q, err := parseWhy(r.URL.RawQuery)
 	if err != nil {
 		return err
@@ -80,14 +81,14 @@ func (v Why) filled() Why {
 	return v
 }
 
-func (a *api) doctor(w http.ResponseWriter, r *http.Request) error {
+func (a *api) doctor(w *web.ResponseWriter, r *web.Request) error {
 	if err := parseNothing(r.URL.RawQuery); err != nil {
 		return err
 	}
 	return answer(a, w, r, func(ctx context.Context) ([]Finding, error) { return list(a.h.Doctor(ctx)) })
 }
 
-func (a *api) catalogue(w http.ResponseWriter, r *http.Request) error {
+func (a *api) catalogue(w *web.ResponseWriter, r *web.Request) error {
 	words, err := parseWords(r.URL.RawQuery)
 	if err != nil {
 		return err
@@ -95,7 +96,7 @@ func (a *api) catalogue(w http.ResponseWriter, r *http.Request) error {
 	return answer(a, w, r, func(ctx context.Context) ([]Service, error) { return list(a.h.Catalogue(ctx, words)) })
 }
 
-func (a *api) reload(w http.ResponseWriter, r *http.Request) error {
+func (a *api) reload(w *web.ResponseWriter, r *web.Request) error {
 	if err := parseNothing(r.URL.RawQuery); err != nil {
 		return err
 	}
@@ -104,15 +105,15 @@ func (a *api) reload(w http.ResponseWriter, r *http.Request) error {
 	defer cancel()
 	problems, err := list(a.h.Reload(ctx))
 	reply := Reloaded{Problems: problems}
-	status := http.StatusOK
+	status := web.StatusOK
 	if err != nil {
-		status, reply.Error = http.StatusUnprocessableEntity, err.Error()
+		status, reply.Error = web.StatusUnprocessableEntity, err.Error()
 	}
 	a.reply(w, status, reply)
 	return nil
 }
 
-func (a *api) restart(w http.ResponseWriter, r *http.Request) error {
+func (a *api) restart(w *web.ResponseWriter, r *web.Request) error {
 	if err := parseNothing(r.URL.RawQuery); err != nil {
 		return err
 	}
@@ -121,23 +122,23 @@ func (a *api) restart(w http.ResponseWriter, r *http.Request) error {
 	if err := a.h.Restart(ctx); err != nil {
 		return err
 	}
-	a.reply(w, http.StatusOK, struct{}{})
+	a.reply(w, web.StatusOK, struct{}{})
 	return nil
 }
 
-func (a *api) metrics(w http.ResponseWriter, r *http.Request) error {
+func (a *api) metrics(w *web.ResponseWriter, r *web.Request) error {
 	if err := parseNothing(r.URL.RawQuery); err != nil {
 		return err
 	}
 	var text bytes.Buffer
 	a.h.Metrics(&text)
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(a.lim.write))
-	_, _ = text.WriteTo(w)
+	w.SetWriteDeadline(time.Now().Add(a.lim.write))
+	_ = w.Reply(web.StatusOK, text.Bytes()) // the client is gone: nobody to tell
 	return nil
 }
 
-func (a *api) flows(w http.ResponseWriter, r *http.Request) error {
+func (a *api) flows(w *web.ResponseWriter, r *web.Request) error {
 	q, err := parseStream(r.URL.RawQuery, "follow", "interval")
 	if err != nil {
 		return err
@@ -174,7 +175,7 @@ func (a *api) flows(w http.ResponseWriter, r *http.Request) error {
 	}
 }
 
-func (a *api) events(w http.ResponseWriter, r *http.Request) error {
+func (a *api) events(w *web.ResponseWriter, r *web.Request) error {
 	q, err := parseStream(r.URL.RawQuery, "follow", "since")
 	if err != nil {
 		return err
@@ -203,34 +204,26 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) error {
 
 // openStream begins an answer of one JSON value a line. done gives its place
 // back.
-func (a *api) openStream(w http.ResponseWriter) (s *lineStream, done func(), err error) {
+func (a *api) openStream(w *web.ResponseWriter) (s *lineStream, done func(), err error) {
 	select {
 	case a.stream <- struct{}{}:
 	default:
-		return nil, nil, &statusError{http.StatusServiceUnavailable, fmt.Sprintf("%d clients follow already; end one of them", cap(a.stream))}
+		return nil, nil, &statusError{web.StatusServiceUnavailable, fmt.Sprintf("%d clients follow already; end one of them", cap(a.stream))}
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	s = &lineStream{w: w, ctl: http.NewResponseController(w), write: a.lim.write}
-	if err := s.flush(); err != nil {
+	w.SetWriteDeadline(time.Now().Add(a.lim.write))
+	if err := w.Stream(web.StatusOK); err != nil {
 		<-a.stream
 		return nil, nil, fmt.Errorf("begin the stream: %w", err)
 	}
-	return s, func() { <-a.stream }, nil
+	return &lineStream{w, a.lim.write}, func() { <-a.stream }, nil
 }
 
 // lineStream writes one JSON value a line and drops a reader that does not take
 // a line in time.
 type lineStream struct {
-	w     http.ResponseWriter
-	ctl   *http.ResponseController
+	w     *web.ResponseWriter
 	write time.Duration
-}
-
-func (s *lineStream) flush() error {
-	if err := s.ctl.SetWriteDeadline(time.Now().Add(s.write)); err != nil {
-		return err
-	}
-	return s.ctl.Flush()
 }
 
 func (s *lineStream) send(v any) error {
@@ -238,11 +231,6 @@ func (s *lineStream) send(v any) error {
 	if err != nil {
 		return err
 	}
-	if err := s.ctl.SetWriteDeadline(time.Now().Add(s.write)); err != nil {
-		return err
-	}
-	if _, err := s.w.Write(append(line, '\n')); err != nil {
-		return err
-	}
-	return s.ctl.Flush()
+	s.w.SetWriteDeadline(time.Now().Add(s.write))
+	return s.w.Send(append(line, '\n'))
 }

@@ -8,8 +8,9 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"time"
+
+	"github.com/routerd/routerd/internal/web"
 )
 
 // Handlers are what the daemon answers with. A field that is nil is answered
@@ -90,15 +91,9 @@ func ServeOn(ctx context.Context, ln net.Listener, h Handlers, log *slog.Logger)
 func serve(ctx context.Context, ln net.Listener, h Handlers, log *slog.Logger, lim limits) error {
 	requests, endRequests := context.WithCancel(context.WithoutCancel(ctx))
 	defer endRequests()
-	srv := &http.Server{
-		Handler: newAPI(requests, h, log, lim),
-		// ReadTimeout would also cut requests that take long to answer:
-		// api.ServeHTTP bounds the body instead.
-		ReadHeaderTimeout: lim.header,
-		IdleTimeout:       lim.idle,
-		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-		BaseContext:       func(net.Listener) context.Context { return requests },
+	srv := &web.Server{
+		Handler: newAPI(requests, h, log, lim).serve, Base: requests, Log: log,
+		HeadTime: lim.header, IdleTime: lim.idle, MaxHead: maxHeader,
 	}
 	stopped := make(chan struct{})
 	go func() { // ends with ctx or with the function
@@ -107,16 +102,14 @@ func serve(ctx context.Context, ln net.Listener, h Handlers, log *slog.Logger, l
 		endRequests()
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), lim.stop)
 		defer cancel()
-		if srv.Shutdown(end) != nil {
-			_ = srv.Close()
-		}
+		_ = srv.Shutdown(end) // what has no answer by then is closed
 	}()
 	err := srv.Serve(ln)
 	if ctx.Err() != nil {
 		<-stopped
 		return nil
 	}
-	_ = srv.Close()
+	srv.Close()
 	return fmt.Errorf("serve on %s: %w", ln.Addr(), err)
 }
 
@@ -135,46 +128,46 @@ type api struct {
 type route struct {
 	method string
 	have   bool // false: the daemon has no such handler
-	answer func(w http.ResponseWriter, r *http.Request) error
+	answer func(w *web.ResponseWriter, r *web.Request) error
 }
 
 func newAPI(base context.Context, h Handlers, log *slog.Logger, lim limits) *api {
 	a := &api{base: base, h: h, log: log, lim: lim, stream: make(chan struct{}, lim.streams)}
 	a.routes = map[string]route{
-		"/v1/status":       {http.MethodGet, h.Status != nil, a.status},
-		"/v1/why":          {http.MethodGet, h.Why != nil, a.why},
-		"/v1/flows":        {http.MethodGet, h.Flows != nil, a.flows},
-		"/v1/events":       {http.MethodGet, h.Events != nil, a.events},
-		"/v1/doctor":       {http.MethodGet, h.Doctor != nil, a.doctor},
-		"/v1/catalogue":    {http.MethodGet, h.Catalogue != nil, a.catalogue},
-		"/v1/reload":       {http.MethodPost, h.Reload != nil, a.reload},
-		"/v1/restart":      {http.MethodPost, h.Restart != nil, a.restart},
-		"/v1/lists":        {http.MethodGet, h.Lists != nil, a.lists},
-		"/v1/lists/update": {http.MethodPost, h.UpdateList != nil, a.updateList},
-		"/v1/checks":       {http.MethodGet, h.Checks != nil, a.checks},
-		"/v1/check":        {http.MethodPost, h.Check != nil, a.check},
-		"/v1/history":      {http.MethodGet, h.History != nil, a.history},
-		"/metrics":         {http.MethodGet, h.Metrics != nil, a.metrics},
+		"/v1/status":       {web.MethodGet, h.Status != nil, a.status},
+		"/v1/why":          {web.MethodGet, h.Why != nil, a.why},
+		"/v1/flows":        {web.MethodGet, h.Flows != nil, a.flows},
+		"/v1/events":       {web.MethodGet, h.Events != nil, a.events},
+		"/v1/doctor":       {web.MethodGet, h.Doctor != nil, a.doctor},
+		"/v1/catalogue":    {web.MethodGet, h.Catalogue != nil, a.catalogue},
+		"/v1/reload":       {web.MethodPost, h.Reload != nil, a.reload},
+		"/v1/restart":      {web.MethodPost, h.Restart != nil, a.restart},
+		"/v1/lists":        {web.MethodGet, h.Lists != nil, a.lists},
+		"/v1/lists/update": {web.MethodPost, h.UpdateList != nil, a.updateList},
+		"/v1/checks":       {web.MethodGet, h.Checks != nil, a.checks},
+		"/v1/check":        {web.MethodPost, h.Check != nil, a.check},
+		"/v1/history":      {web.MethodGet, h.History != nil, a.history},
+		"/metrics":         {web.MethodGet, h.Metrics != nil, a.metrics},
 	}
 	return a
 }
 
-// ServeHTTP finds the route and bounds the request.
-func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// serve finds the route and bounds the request.
+func (a *api) serve(w *web.ResponseWriter, r *web.Request) {
 	rt, ok := a.routes[r.URL.Path]
 	switch {
 	case !ok:
-		a.fail(w, r, &statusError{http.StatusNotFound, "no such resource: " + r.URL.Path})
+		a.fail(w, r, &statusError{web.StatusNotFound, "no such resource: " + r.URL.Path})
 		return
 	case r.Method != rt.method:
 		w.Header().Set("Allow", rt.method)
-		a.fail(w, r, &statusError{http.StatusMethodNotAllowed, r.URL.Path + " takes " + rt.method})
+		a.fail(w, r, &statusError{web.StatusMethodNotAllowed, r.URL.Path + " takes " + rt.method})
 		return
 	case !rt.have:
-		a.fail(w, r, &statusError{http.StatusNotImplemented, "this daemon does not answer " + r.URL.Path})
+		a.fail(w, r, &statusError{web.StatusNotImplemented, "this daemon does not answer " + r.URL.Path})
 		return
 	}
-	if err := a.drainBody(w, r); err != nil {
+	if err := a.discardBody(r); err != nil {
 		a.fail(w, r, err)
 		return
 	}
@@ -183,26 +176,16 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// drainBody reads the body, which no resource uses, within its bounds: net/http
-// would wait for it without a limit of time.
-func (a *api) drainBody(w http.ResponseWriter, r *http.Request) error {
-	if r.ContentLength == 0 {
-		return nil
-	}
-	ctl := http.NewResponseController(w)
-	if err := ctl.SetReadDeadline(time.Now().Add(a.lim.header)); err != nil {
-		return fmt.Errorf("set the request's deadline: %w", err)
-	}
-	_, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, maxBody))
-	var tooLarge *http.MaxBytesError
+// discardBody reads the body, which no resource uses, within its bounds.
+func (a *api) discardBody(r *web.Request) error {
+	err := r.DiscardBody(maxBody, a.lim.header)
 	switch {
-	case errors.As(err, &tooLarge):
-		return &statusError{http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", maxBody)}
+	case errors.Is(err, web.ErrBodyTooLarge):
+		return &statusError{web.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", maxBody)}
 	case err != nil:
-		return &statusError{http.StatusRequestTimeout, "the body did not arrive: " + err.Error()}
+		return &statusError{web.StatusRequestTimeout, "the body did not arrive: " + err.Error()}
 	}
-	// The deadline would otherwise end the request while it is answered.
-	return ctl.SetReadDeadline(time.Time{})
+	return nil
 }
 
 // statusError is an error with the status to answer it with.
@@ -219,13 +202,13 @@ func statusOf(err error) int {
 	case errors.As(err, &se):
 		return se.status
 	case errors.Is(err, ErrInvalid):
-		return http.StatusBadRequest
+		return web.StatusBadRequest
 	case errors.Is(err, context.DeadlineExceeded):
-		return http.StatusGatewayTimeout
+		return web.StatusGatewayTimeout
 	case errors.Is(err, context.Canceled), errors.Is(err, ErrUnavailable):
-		return http.StatusServiceUnavailable
+		return web.StatusServiceUnavailable
 	}
-	return http.StatusInternalServerError
+	return web.StatusInternalServerError
 }
 
 // failure is the body of every answer that is an error.
@@ -233,9 +216,9 @@ type failure struct {
 	Error string `json:"error"`
 }
 
-func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
+func (a *api) fail(w *web.ResponseWriter, r *web.Request, err error) {
 	status := statusOf(err)
-	if status == http.StatusInternalServerError {
+	if status == web.StatusInternalServerError {
 		a.log.Warn("control request failed", "path", r.URL.Path, "error", err)
 	}
 	a.reply(w, status, failure{err.Error()})
@@ -243,15 +226,14 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 
 // reply writes one JSON value. The client that does not take it in time loses
 // its connection.
-func (a *api) reply(w http.ResponseWriter, status int, v any) {
+func (a *api) reply(w *web.ResponseWriter, status int, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {
 		// Only a number that JSON has no word for (NaN) can do this.
-		status, body = http.StatusInternalServerError, []byte(`{"error":"the answer cannot be written as JSON"}`)
+		status, body = web.StatusInternalServerError, []byte(`{"error":"the answer cannot be written as JSON"}`)
 		a.log.Error("control answer is not JSON", "error", err)
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(a.lim.write))
-	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n')) // the client is gone: nobody to tell
+	w.SetWriteDeadline(time.Now().Add(a.lim.write))
+	_ = w.Reply(status, append(body, '\n')) // the client is gone: nobody to tell
 }

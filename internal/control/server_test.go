@@ -17,6 +17,16 @@ import (
 	"time"
 )
 
+// peer is somebody else's client of the socket.
+func peer(socket string) *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		},
+		DisableKeepAlives: true,
+	}}
+}
+
 // raw sends one request and gives the status and the body.
 func raw(t *testing.T, socket, method, target string, body io.Reader) (int, string) {
 	t.Helper()
@@ -24,7 +34,7 @@ func raw(t *testing.T, socket, method, target string, body io.Reader) (int, stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := NewClient(socket).http.Do(req)
+	resp, err := peer(socket).Do(req)
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, target, err)
 	}
