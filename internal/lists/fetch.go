@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"path"
 	"time"
 
 	"github.com/routerd/routerd/internal/config"
+	"github.com/routerd/routerd/internal/web"
 )
 
 // userAgent says nothing of who asks; some servers refuse requests without one.
@@ -34,14 +34,12 @@ func (m *Manager) fetch(ctx context.Context, l config.List, by string, known met
 	defer cancel()
 	ctx, stall := context.WithCancelCause(ctx)
 	defer stall(nil)
-	client := m.client(source, m.opts.Dial(by))
-	defer client.CloseIdleConnections()
-	resp, err := client.Do(request(ctx, source, known))
+	resp, err := m.newGuard(source, m.opts.Dial(by)).follow(ctx, source, header(known))
 	if err != nil {
 		return result{}, fetchError(ctx, err)
 	}
-	defer func() { _ = resp.Body.Close() }()
-	res, err := answered(resp, known)
+	defer resp.Close()
+	res, err := answered(resp.Response, known)
 	if err != nil || res.same {
 		return res, err
 	}
@@ -54,30 +52,28 @@ func (m *Manager) fetch(ctx context.Context, l config.List, by string, known met
 	return res, fetchError(ctx, err)
 }
 
-// request asks for a list, by condition where it is known.
-func request(ctx context.Context, source *url.URL, known meta) *http.Request {
-	r := (&http.Request{Method: http.MethodGet, URL: source, Header: http.Header{}, Host: source.Host}).WithContext(ctx)
-	r.Header.Set("User-Agent", userAgent)
-	r.Header.Set("Accept", "*/*")
-	// Asked for in words, net/http leaves the body as it is: its size then is
-	// what the server says, and progress can be shown.
-	r.Header.Set("Accept-Encoding", "gzip")
+// header asks for a list, by condition where it is known.
+func header(known meta) web.Header {
+	// The body is taken as it is: its size then is what the server says, and progress
+	// can be shown.
+	h := web.Header{{Name: "User-Agent", Value: userAgent}, {Name: "Accept", Value: "*/*"}, {Name: "Accept-Encoding", Value: "gzip"}}
 	if known.ETag != "" {
-		r.Header.Set("If-None-Match", known.ETag)
+		h.Set("If-None-Match", known.ETag)
 	}
 	if known.Modified != "" {
-		r.Header.Set("If-Modified-Since", known.Modified)
+		h.Set("If-Modified-Since", known.Modified)
 	}
-	return r
+	h.Set("Connection", "close")
+	return h
 }
 
 // answered looks at the head of an answer.
-func answered(resp *http.Response, known meta) (result, error) {
+func answered(resp *web.Response, known meta) (result, error) {
 	res := result{etag: headerOf(resp, "ETag"), modified: headerOf(resp, "Last-Modified")}
 	switch {
-	case resp.StatusCode == http.StatusOK:
+	case resp.StatusCode == web.StatusOK:
 		return res, nil
-	case resp.StatusCode == http.StatusNotModified && known.ETag+known.Modified != "":
+	case resp.StatusCode == web.StatusNotModified && known.ETag+known.Modified != "":
 		res.same = true
 		return res, nil
 	}
@@ -85,7 +81,7 @@ func answered(resp *http.Response, known meta) (result, error) {
 }
 
 // headerOf gives a header that can be kept in one line, else "".
-func headerOf(resp *http.Response, name string) string {
+func headerOf(resp *web.Response, name string) string {
 	const longest = 200
 	v := resp.Header.Get(name)
 	if len(v) > longest || oneLine(v) != v {
@@ -109,16 +105,12 @@ func (w *watchedReader) Read(p []byte) (int, error) {
 }
 
 // fetchError puts the reason for which a fetch was ended in place of the error
-// that this caused, and leaves out the address, which is known. It is an error
+// that this caused. It is an error
 // also where none came of it: a server that sees the connection end may close a
 // body that is not whole as if it were, just in time to be read.
 func fetchError(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
-	}
-	var u *url.Error
-	if errors.As(err, &u) {
-		err = u.Err
 	}
 	return err
 }

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"net/url"
 
 	"github.com/routerd/routerd/internal/certs"
+	"github.com/routerd/routerd/internal/web"
 )
 
 // guard is what one fetch may connect to.
@@ -21,23 +21,56 @@ type guard struct {
 	screen screen
 }
 
-// client makes the client of one fetch from a source.
-func (m *Manager) client(source *url.URL, dial DialFunc) *http.Client {
-	g := &guard{m: m, origin: hostPort(source), dial: dial, screen: newScreen()}
-	return &http.Client{
-		CheckRedirect: checkRedirect,
-		Transport: &http.Transport{
-			DialContext:            g.connect,
-			DialTLSContext:         g.connectTLS,
-			ResponseHeaderTimeout:  m.limits.header,
-			MaxResponseHeaderBytes: 64 << 10,
-			DisableKeepAlives:      true,
-			DisableCompression:     true,
-		},
+// maxAnswerHead bounds the head of an answer, in bytes.
+const maxAnswerHead = 64 << 10
+
+// newGuard makes the guard of one fetch from a source.
+func (m *Manager) newGuard(source *url.URL, dial DialFunc) *guard {
+	return &guard{m: m, origin: hostPort(source), dial: dial, screen: newScreen()}
+}
+
+// follow asks for a source, and where it leads to.
+func (g *guard) follow(ctx context.Context, to *url.URL, h web.Header) (*web.Exchange, error) {
+	for hops := 1; ; hops++ {
+		x, err := g.ask(ctx, to, h)
+		if err != nil {
+			return nil, err
+		}
+		location := x.Header.Get("Location")
+		if !isRedirect(x.StatusCode) || location == "" {
+			return x, nil
+		}
+		x.Close()
+		next, err := to.Parse(location)
+		if err != nil {
+			return nil, fmt.Errorf("a redirect to %q cannot be read", oneLine(location))
+		}
+		if err := checkRedirect(to, next, hops); err != nil {
+			return nil, err
+		}
+		to = next
 	}
 }
 
-// hostPort is what net/http dials for a URL.
+// ask connects, and asks for one address.
+func (g *guard) ask(ctx context.Context, to *url.URL, h web.Header) (*web.Exchange, error) {
+	connect := g.connect
+	if to.Scheme == "https" {
+		connect = g.connectTLS
+	}
+	conn, err := connect(ctx, "tcp", hostPort(to))
+	if err != nil {
+		return nil, err
+	}
+	return web.Do(ctx, conn, &web.Call{Method: web.MethodGet, URL: to, Header: h}, web.Limits{Head: maxAnswerHead, Waiting: g.m.limits.header})
+}
+
+// isRedirect says whether a status sends to another address.
+func isRedirect(status int) bool {
+	return status >= 301 && status <= 303 || status == 307 || status == 308
+}
+
+// hostPort is where a URL leads to.
 func hostPort(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
@@ -47,19 +80,19 @@ func hostPort(u *url.URL) string {
 }
 
 // checkRedirect follows few, and never from TLS to plain text.
-func checkRedirect(r *http.Request, via []*http.Request) error {
-	from := via[len(via)-1].URL
+func checkRedirect(from, to *url.URL, hops int) error {
 	switch {
-	case len(via) > maxRedirects:
+	case hops > maxRedirects:
 		return fmt.Errorf("more than %d redirects", maxRedirects)
-	case r.URL.Scheme != "https" && r.URL.Scheme != "http":
-		return fmt.Errorf("a redirect to %s:// is refused", oneLine(r.URL.Scheme))
-	case from.Scheme == "https" && r.URL.Scheme == "http":
-		return fmt.Errorf("a redirect from https to http (%s) is refused", oneLine(r.URL.Host))
-	case r.URL.User != nil:
+	case to.Scheme != "https" && to.Scheme != "http":
+		return fmt.Errorf("a redirect to %s:// is refused", oneLine(to.Scheme))
+	case from.Scheme == "https" && to.Scheme == "http":
+		return fmt.Errorf("a redirect from https to http (%s) is refused", oneLine(to.Host))
+	case to.User != nil:
 		return errors.New("a redirect with a user name is refused")
+	case to.Host == "":
+		return errors.New("a redirect to no host is refused")
 	}
-	r.Header.Del("Referer") // the address may hold what the next server need not know
 	return nil
 }
 
