@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 
 	"github.com/routerd/routerd/internal/control"
+	"github.com/routerd/routerd/internal/web"
 )
 
 // daemonFacts are what the daemon says of itself.
@@ -24,7 +24,7 @@ func askDaemon(ctx context.Context, socket string) daemonFacts {
 	}
 	findings, err := client.Doctor(ctx)
 	var missing *control.APIError
-	if errors.As(err, &missing) && missing.Status == http.StatusNotImplemented {
+	if errors.As(err, &missing) && missing.Status == web.StatusNotImplemented {
 		err = nil
 	}
 	f.findings, f.err = findings, err

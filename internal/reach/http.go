@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/routerd/routerd/internal/catalogue"
+	"github.com/routerd/routerd/internal/web"
 )
 
 // request is what a check sends: what curl sends for the same URL over HTTP/1.1.
@@ -44,12 +44,12 @@ func (x *probe) http(ctx context.Context, conn net.Conn, s *Session) {
 	began := time.Now()
 	head := &io.LimitedReader{R: conn, N: maxHead}
 	in := bufio.NewReaderSize(head, 4<<10)
-	var resp *http.Response
+	var resp *web.Response
 	err := x.timed(ctx, conn, x.o.Times.Answer, func() (err error) {
 		if _, err = io.WriteString(conn, request(x.target, path)); err != nil {
 			return err
 		}
-		resp, err = readHead(in)
+		resp, err = web.ReadResponse(in, web.MethodGet, maxHead)
 		return err
 	})
 	s.HTTP.Took = time.Since(began)
@@ -61,25 +61,11 @@ func (x *probe) http(ctx context.Context, conn net.Conn, s *Session) {
 		s.HTTP.Failure = httpFailure(err)
 		return
 	}
-	defer resp.Body.Close()
 	head.N += want + 8<<10 // what chunks add, too
 	s.HTTP.describe(resp)
 	page := s.transfer(&patient{ctx, conn, resp.Body, x.o.Times.Silence, time.Now()}, want)
 	s.HTTP.Length = s.Transfer.Bytes
 	s.HTTP.Title = titleOf(page)
-}
-
-// readHead reads the head of an answer, past those that only announce one
-// (RFC 9110 15.2).
-func readHead(in *bufio.Reader) (*http.Response, error) {
-	const most = 5
-	for range most {
-		resp, err := http.ReadResponse(in, &http.Request{Method: http.MethodGet})
-		if err != nil || resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {
-			return resp, err
-		}
-	}
-	return nil, errors.New("only announcements of an answer came")
 }
 
 // httpFailure tells what is no HTTP from what did not come.
@@ -91,16 +77,17 @@ func httpFailure(err error) Failure {
 	return f
 }
 
-func (r *Response) describe(resp *http.Response) {
+func (r *Response) describe(resp *web.Response) {
 	r.Status, r.Server = resp.StatusCode, clean(resp.Header.Get("Server"))
 	if u, err := url.Parse(resp.Header.Get("Location")); err == nil && resp.StatusCode/100 == 3 {
 		r.Location = clean(strings.ToLower(u.Hostname()))
 	}
 	const most = 40
-	for name := range resp.Header {
-		r.Fields = append(r.Fields, clean(strings.ToLower(name)))
+	for _, f := range resp.Header {
+		r.Fields = append(r.Fields, clean(strings.ToLower(f.Name)))
 	}
 	slices.Sort(r.Fields)
+	r.Fields = slices.Compact(r.Fields)
 	r.Fields = r.Fields[:min(len(r.Fields), most)]
 	// Cloudflare's documented sign that a script, not the person, is sent away.
 	r.Challenge = resp.Header.Get("Cf-Mitigated") == "challenge"

@@ -2,10 +2,11 @@ package reach
 
 import (
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/routerd/routerd/internal/web"
 )
 
 // judgeHTTP is for an exchange whose connection was made, and proven where it is
@@ -29,11 +30,11 @@ func judgeStatus(s *seen, o Observation, x Session) {
 	switch h := x.HTTP; {
 	case refusedBy(h, o.Target.Encrypted()):
 		s.outcome, s.detail = ServiceRefused, fmt.Sprintf("the service itself answers %s", statusText(h.Status))
-	case h.Status >= http.StatusInternalServerError || !o.Target.Encrypted() && h.Status == http.StatusForbidden:
+	case h.Status >= web.StatusInternalServerError || !o.Target.Encrypted() && h.Status == web.StatusForbidden:
 		s.outcome, s.detail = HTTPError, "the answer is "+statusText(h.Status)
 	default:
 		judgeTransfer(s, x.Transfer)
-		if s.outcome == OutcomeOK && s.detail == "" && h.Status >= http.StatusBadRequest {
+		if s.outcome == OutcomeOK && s.detail == "" && h.Status >= web.StatusBadRequest {
 			s.detail = "it answers " + statusText(h.Status)
 		}
 	}
@@ -43,11 +44,11 @@ func judgeStatus(s *seen, o Observation, x Session) {
 // its certificate proves that it is the service. A proxy that wants to see a
 // browser first says nothing about people.
 func refusedBy(h *Response, proven bool) bool {
-	return h.Status == http.StatusUnavailableForLegalReasons || h.Status == http.StatusForbidden && proven && !h.Challenge
+	return h.Status == web.StatusUnavailableForLegalReasons || h.Status == web.StatusForbidden && proven && !h.Challenge
 }
 
 func statusText(status int) string {
-	return strings.TrimSpace(fmt.Sprintf("HTTP %d %s", status, http.StatusText(status)))
+	return strings.TrimSpace(fmt.Sprintf("HTTP %d %s", status, web.StatusText(status)))
 }
 
 func judgeTransfer(s *seen, t *Transfer) {
