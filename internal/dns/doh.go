@@ -1,50 +1,72 @@
 package dns
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"mime"
 	"net"
-	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/routerd/routerd/internal/web"
 )
 
 const dnsMessage = "application/dns-message"
 
-// dohExchanger asks over HTTPS (RFC 8484), over HTTP/2 with one connection kept.
+// maxAnswerHead bounds the head of an answer over HTTP, in bytes.
+const maxAnswerHead = 16 << 10
+
+// session is a connection for many exchanges: HTTP/2, or HTTP/1.1 with one after the
+// other.
+type session interface {
+	Ask(ctx context.Context, call *web.Call) (*web.Answer, error)
+	Over() bool
+	Close()
+}
+
+// dohExchanger asks over HTTPS (RFC 8484), over HTTP/2 if the server speaks it. One
+// connection is kept: with more, a burst of questions would make one each while the
+// first is being made, and more handshakes than a small router bears.
 // Requests carry nothing that tells one household from another: no cookies, no
 // User-Agent, no id (it is 0), no options of clients.
 type dohExchanger struct {
-	url       string
-	transport *http.Transport
+	url      *url.URL
+	unusable error // why url is none
+	connect  func(context.Context) (session, error)
 
-	mu    sync.Mutex // guards conns
-	conns map[*heardConn]struct{}
+	mu      sync.Mutex // guards what follows
+	conns   map[*heardConn]struct{}
+	session session     // nil: none yet
+	opening *dohOpening // nil: none
+	closed  bool
+}
+
+// dohOpening is a connection being made; whoever needs it waits for done.
+type dohOpening struct {
+	done    chan struct{}
+	session session
+	err     error
 }
 
 func newDoH(o opener, config *tls.Config) *dohExchanger {
-	d := &dohExchanger{url: o.upstream.URL(), conns: map[*heardConn]struct{}{}}
-	d.transport = &http.Transport{
-		DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			// The transport goes on dialing when the question has been given up.
-			ctx, cancel := context.WithTimeout(ctx, dialTime)
-			defer cancel()
-			watched := o
-			watched.dial = d.watch(o.dial)
-			return watched.openTLS(ctx, config)
-		},
-		ForceAttemptHTTP2: true, DisableCompression: true,
-		// Without the bound, a burst of questions would make a connection each while
-		// the first one is being made: more handshakes than a small router bears.
-		IdleConnTimeout: time.Minute, MaxIdleConns: 2, MaxConnsPerHost: 1, MaxResponseHeaderBytes: 16 << 10,
+	d := &dohExchanger{conns: map[*heardConn]struct{}{}}
+	d.url, d.unusable = url.Parse(o.upstream.URL())
+	o.dial = d.watch(o.dial)
+	d.connect = func(ctx context.Context) (session, error) {
+		conn, err := o.openTLS(ctx, config)
+		if err != nil {
+			return nil, err
+		}
+		if conn.ConnectionState().NegotiatedProtocol == "h2" {
+			return web.NewConn2(conn, maxAnswerHead, maxMessage), nil
+		}
+		return web.NewConn1(conn, maxAnswerHead, maxMessage), nil
 	}
 	return d
 }
@@ -106,35 +128,97 @@ func (d *dohExchanger) reset(since time.Time) {
 }
 
 func (d *dohExchanger) close() {
-	d.transport.CloseIdleConnections()
+	d.mu.Lock()
+	d.closed = true
+	kept := d.session
+	d.mu.Unlock()
+	if kept != nil {
+		kept.Close()
+	}
 	d.reset(time.Now().Add(time.Hour))
 }
 
 func (d *dohExchanger) exchange(ctx context.Context, query []byte) (*answer, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.url, bytes.NewReader(query))
-	if err != nil {
-		return nil, &layerError{LayerHTTP, err}
+	if d.unusable != nil {
+		return nil, &layerError{LayerHTTP, d.unusable}
 	}
-	req.Header = http.Header{"Content-Type": {dnsMessage}, "Accept": {dnsMessage}, "User-Agent": {""}}
-	// Not a Client: it would follow redirects to anywhere.
-	resp, err := d.transport.RoundTrip(req)
+	resp, err := d.post(ctx, query)
 	if err != nil {
 		return nil, httpError(ctx, err)
 	}
-	defer resp.Body.Close()
 	if err := checkResponse(resp); err != nil {
 		return nil, &layerError{LayerHTTP, err}
 	}
-	msg, err := io.ReadAll(io.LimitReader(resp.Body, maxMessage+1))
-	if err != nil {
-		return nil, httpError(ctx, err)
-	}
-	a, err := parseAnswer(msg, query, false)
+	a, err := parseAnswer(resp.Body, query, false)
 	if err != nil {
 		return nil, &layerError{LayerAnswer, err}
 	}
 	a.age(resp.Header.Get("Age"))
 	return a, nil
+}
+
+// post sends a query, again over another connection if the kept one turns out to be
+// over: the server may have closed it just now.
+func (d *dohExchanger) post(ctx context.Context, query []byte) (*web.Answer, error) {
+	call := &web.Call{
+		Method: web.MethodPost, URL: d.url, Body: query,
+		Header: web.Header{{Name: "Content-Type", Value: dnsMessage}, {Name: "Accept", Value: dnsMessage}},
+	}
+	const most = 3
+	for try := 1; ; try++ {
+		s, fresh, err := d.get(ctx)
+		if err != nil {
+			return nil, err
+		}
+		resp, err := s.Ask(ctx, call)
+		again := !fresh || errors.Is(err, web.ErrOver)
+		if err == nil || !again || try == most || ctx.Err() != nil {
+			return resp, err
+		}
+	}
+}
+
+// get gives the connection; fresh says that it was made for this call.
+func (d *dohExchanger) get(ctx context.Context) (s session, fresh bool, err error) {
+	d.mu.Lock()
+	if d.session != nil && !d.session.Over() {
+		s = d.session
+		d.mu.Unlock()
+		return s, false, nil
+	}
+	o := d.opening
+	if o == nil {
+		o = &dohOpening{done: make(chan struct{})}
+		d.opening = o
+		// Ends by dialTime; not with ctx, since others may wait for it too.
+		go d.open(o)
+	}
+	d.mu.Unlock()
+	select {
+	case <-o.done:
+		return o.session, true, o.err
+	case <-ctx.Done():
+		return nil, false, context.Cause(ctx)
+	}
+}
+
+func (d *dohExchanger) open(o *dohOpening) {
+	ctx, cancel := context.WithTimeout(context.Background(), dialTime)
+	defer cancel()
+	s, err := d.connect(ctx)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.opening = nil
+	switch {
+	case err != nil:
+		o.err = err
+	case d.closed:
+		go s.Close() // it locks what is locked here
+		o.err = &layerError{LayerConnect, errClosed}
+	default:
+		o.session, d.session = s, s
+	}
+	close(o.done)
 }
 
 // httpError keeps the layer where the dialer named one.
@@ -148,12 +232,12 @@ func httpError(ctx context.Context, err error) error {
 	return &layerError{LayerHTTP, err}
 }
 
-func checkResponse(resp *http.Response) error {
-	if resp.StatusCode != http.StatusOK {
+func checkResponse(resp *web.Answer) error {
+	if resp.StatusCode != web.StatusOK {
 		return fmt.Errorf("status %s", resp.Status)
 	}
-	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if err != nil || kind != dnsMessage {
+	kind, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
+	if !strings.EqualFold(strings.Trim(kind, " \t"), dnsMessage) {
 		return fmt.Errorf("content type %q instead of %s", resp.Header.Get("Content-Type"), dnsMessage)
 	}
 	return nil

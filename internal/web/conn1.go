@@ -30,15 +30,17 @@ const KeepTime = time.Minute
 type Conn1 struct {
 	conn net.Conn
 	in   *bufio.Reader
-	head int
+	head int           // bytes of an answer's head
+	body int           // bytes of an answer's body
 	turn chan struct{} // holds a token while an exchange is under way
 	over atomic.Bool
 	idle *time.Timer // closes the connection; stopped while an exchange is under way
 }
 
-// NewConn1 keeps a connection. An answer's head may have maxHead bytes.
-func NewConn1(conn net.Conn, maxHead int) *Conn1 {
-	c := &Conn1{conn: conn, in: bufio.NewReaderSize(conn, 4<<10), head: maxHead, turn: make(chan struct{}, 1)}
+// NewConn1 keeps a connection. An answer's head may have maxHead bytes, its body
+// maxBody.
+func NewConn1(conn net.Conn, maxHead, maxBody int) *Conn1 {
+	c := &Conn1{conn: conn, in: bufio.NewReaderSize(conn, 4<<10), head: maxHead, body: maxBody, turn: make(chan struct{}, 1)}
 	c.idle = time.AfterFunc(KeepTime, c.Close)
 	return c
 }
@@ -53,9 +55,8 @@ func (c *Conn1) Close() {
 	_ = c.conn.Close()
 }
 
-// Ask does one exchange and takes at most maxBody bytes of the body, and one more. If
-// ctx ends first, so does the connection.
-func (c *Conn1) Ask(ctx context.Context, call *Call, maxBody int) (*Answer, error) {
+// Ask does one exchange. If ctx ends first, so does the connection.
+func (c *Conn1) Ask(ctx context.Context, call *Call) (*Answer, error) {
 	select {
 	case c.turn <- struct{}{}:
 		defer func() { <-c.turn }()
@@ -66,7 +67,7 @@ func (c *Conn1) Ask(ctx context.Context, call *Call, maxBody int) (*Answer, erro
 		return nil, ErrOver
 	}
 	release := context.AfterFunc(ctx, c.Close)
-	a, keep, err := c.exchange(call, maxBody)
+	a, keep, err := c.exchange(call)
 	switch {
 	case !release() || err != nil || !keep:
 		c.Close()
@@ -79,14 +80,14 @@ func (c *Conn1) Ask(ctx context.Context, call *Call, maxBody int) (*Answer, erro
 	return a, nil
 }
 
-func (c *Conn1) exchange(call *Call, maxBody int) (a *Answer, keep bool, err error) {
+func (c *Conn1) exchange(call *Call) (a *Answer, keep bool, err error) {
 	resp, err := roundTrip(c.conn, c.in, call, Limits{Head: c.head})
 	if err != nil {
 		return nil, false, err
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, int64(maxBody)+1))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, int64(c.body)+1))
 	if err != nil {
 		return nil, false, err
 	}
-	return &Answer{resp.StatusCode, resp.Status, resp.Header, body}, resp.keep && len(body) <= maxBody, nil
+	return &Answer{resp.StatusCode, resp.Status, resp.Header, body}, resp.keep && len(body) <= c.body, nil
 }
