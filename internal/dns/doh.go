@@ -158,13 +158,14 @@ func (d *dohExchanger) exchange(ctx context.Context, query []byte) (*answer, err
 }
 
 // post sends a query, again over another connection if the kept one turns out to be
-// over: the server may have closed it just now.
+// over: the server may have closed it just now, or closes each after one answer for
+// which others have waited.
 func (d *dohExchanger) post(ctx context.Context, query []byte) (*web.Answer, error) {
 	call := &web.Call{
 		Method: web.MethodPost, URL: d.url, Body: query,
 		Header: web.Header{{Name: "Content-Type", Value: dnsMessage}, {Name: "Accept", Value: dnsMessage}},
 	}
-	const most = 3
+	const most = 16
 	for try := 1; ; try++ {
 		s, fresh, err := d.get(ctx)
 		if err != nil {

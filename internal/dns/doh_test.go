@@ -7,7 +7,9 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -154,5 +156,107 @@ func TestMarkDialerMarksSocketsOfBothKinds(t *testing.T) {
 			t.Errorf("%s: mark %#x, %v", network, mark, err)
 		}
 		conn.Close()
+	}
+}
+
+// oldPeer is dohPeer that speaks no HTTP/2, and closes each connection after some
+// questions.
+func oldPeer(t *testing.T, u *unbound, address string, questions int32) (conns *atomic.Int32) {
+	t.Helper()
+	pair, err := tls.X509KeyPair(u.cert, u.key)
+	must(t, err)
+	l, err := net.Listen("tcp", address)
+	must(t, err)
+	conns = &atomic.Int32{}
+	var asked atomic.Int32
+	s := &http.Server{TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"http/1.1"}}, TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}}
+	s.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			conns.Add(1)
+		}
+	}
+	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		body, _ := io.ReadAll(req.Body)
+		q := new(peer.Msg)
+		if q.Unpack(body) != nil || req.Proto != "HTTP/1.1" || req.Header.Get("User-Agent") != "" {
+			t.Errorf("got %x by %s, %v", body, req.Proto, req.Header)
+		}
+		raw, _ := found1(t, "198.51.100.1")(q).Pack()
+		w.Header().Set("Content-Type", "Application/DNS-Message; x=y")
+		if asked.Add(1)%questions == 0 {
+			w.Header().Set("Connection", "close")
+		}
+		_, _ = w.Write(raw)
+	})
+	go func() { _ = s.ServeTLS(l, "", "") }()
+	t.Cleanup(func() { s.Close() })
+	return conns
+}
+
+func TestServersWithoutHTTP2AreAskedOverOneConnectionInTurn(t *testing.T) {
+	u := startUnbound(t)
+	for each, want := range map[int32]int32{1: 10, 5: 2} {
+		address := "127.0.0." + strconv.Itoa(70+int(each))
+		conns := oldPeer(t, u, address+":443", each)
+		r := newResolver(t, u.roots, nil, "https://dns.example/q#"+address)
+		var all sync.WaitGroup
+		for i := range 10 {
+			all.Go(func() {
+				if got, _, err := lookup(t, r, "host"+strconv.Itoa(i)+".test"); err != nil || got != "198.51.100.1" {
+					t.Errorf("%d: %q %v", i, got, err)
+				}
+			})
+		}
+		all.Wait()
+		if got := conns.Load(); got < want || got > want+1 {
+			t.Errorf("%d connections for ten questions, %d each", got, each)
+		}
+	}
+}
+
+// A server that closes what has been idle does not tell of it before the next question.
+func TestKeptHTTPSConnectionThatTheServerClosedIsMadeAgain(t *testing.T) {
+	u := startUnbound(t)
+	for name, protocols := range map[string][]string{"HTTP/2": {"h2", "http/1.1"}, "HTTP/1.1": {"http/1.1"}} {
+		t.Run(name, func(t *testing.T) {
+			var mu sync.Mutex
+			var open []net.Conn
+			pair, err := tls.X509KeyPair(u.cert, u.key)
+			must(t, err)
+			l, err := net.Listen("tcp", "127.0.0.70:443")
+			must(t, err)
+			s := &http.Server{TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: protocols}}
+			s.Handler = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				body, _ := io.ReadAll(req.Body)
+				q := new(peer.Msg)
+				_ = q.Unpack(body)
+				raw, _ := found1(t, "198.51.100.1")(q).Pack()
+				w.Header().Set("Content-Type", dnsMessage)
+				_, _ = w.Write(raw)
+			})
+			s.ConnState = func(c net.Conn, state http.ConnState) {
+				mu.Lock()
+				defer mu.Unlock()
+				if state == http.StateNew {
+					open = append(open, c.(*tls.Conn).NetConn())
+				}
+			}
+			go func() { _ = s.ServeTLS(l, "", "") }()
+			t.Cleanup(func() { s.Close() })
+			r := newResolver(t, u.roots, nil, "https://dns.example/q#127.0.0.70")
+			for i := range 4 {
+				if got, _, err := lookup(t, r, "host"+strconv.Itoa(i)+".test"); err != nil || got != "198.51.100.1" {
+					t.Errorf("%d: %q %v", i, got, err)
+				}
+				mu.Lock()
+				if len(open) != i+1 {
+					t.Errorf("%d connections after %d questions", len(open), i+1)
+				}
+				for _, c := range open {
+					_ = c.Close()
+				}
+				mu.Unlock()
+			}
+		})
 	}
 }

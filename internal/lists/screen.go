@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/net/publicsuffix"
-
 	"github.com/routerd/routerd/internal/catalogue"
 	"github.com/routerd/routerd/internal/steer"
 )
@@ -44,7 +42,7 @@ func refuseName(r catalogue.Rule) error {
 	if slices.Contains([]string{"arpa", "home", "internal", "lan", "local", "localdomain", "localhost"}, last) {
 		return fmt.Errorf("names below %s are local ones, a list cannot steer them; your own settings can", last)
 	}
-	if suffix, icann := publicsuffix.PublicSuffix(r.Name); icann && suffix == r.Name && r.Kind == catalogue.RuleSuffix {
+	if r.Kind == catalogue.RuleSuffix && isPublicSuffix(r.Name) {
 		return errors.New("it is a public suffix, under which everybody's names lie; your own settings can list it")
 	}
 	return nil

@@ -281,17 +281,9 @@ func (c *Conn2) headed(id uint32, fields Header, size int, last bool) (reset boo
 
 // begin takes the head of an answer, or of one that only announces it.
 func (s *stream) begin(fields Header, last bool) error {
-	if len(fields) == 0 || fields[0].Name != ":status" || len(fields[0].Value) != 3 {
+	code, ok := statusOf(fields)
+	if !ok {
 		return errMalformed
-	}
-	code, err := strconv.ParseUint(fields[0].Value, 10, 16)
-	if err != nil || code < 100 {
-		return errMalformed
-	}
-	for _, f := range fields[1:] {
-		if !isToken(f.Name) || !isValue(f.Value) { // a second :status, too
-			return errMalformed
-		}
 	}
 	if code < 200 {
 		if s.early++; s.early > maxAnnouncements || last {
@@ -299,8 +291,22 @@ func (s *stream) begin(fields Header, last bool) error {
 		}
 		return nil
 	}
-	s.answer.StatusCode, s.answer.Status, s.answer.Header = int(code), statusLine(int(code)), fields[1:]
+	s.answer.StatusCode, s.answer.Status, s.answer.Header = code, statusLine(code), fields[1:]
 	return nil
+}
+
+// statusOf gives the status that fields begin with, if all of them are valid.
+func statusOf(fields Header) (code int, ok bool) {
+	if len(fields) == 0 || fields[0].Name != ":status" || len(fields[0].Value) != 3 {
+		return 0, false
+	}
+	for _, f := range fields[1:] {
+		if !isToken(f.Name) || !isValue(f.Value) { // a second :status, too
+			return 0, false
+		}
+	}
+	n, err := strconv.ParseUint(fields[0].Value, 10, 16)
+	return int(n), err == nil && n >= 100
 }
 
 // reset ends an exchange as the server wants it.

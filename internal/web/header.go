@@ -116,32 +116,39 @@ func trimLine(line []byte) string {
 
 // fields reads fields up to the empty line. A strict reader takes nothing that
 // others might read differently; else a value may go on in the next line (RFC 9112
-// 5.2), and fields whose names are none are passed over, as browsers do.
+// 5.2), and fields whose names or values are none are passed over.
 func (r *headReader) fields(strict bool) (Header, error) {
 	h := make(Header, 0, 8)
 	for {
 		line, err := r.line()
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		if err != nil || line == "" {
+		switch {
+		case errors.Is(err, io.EOF):
+			return h, io.ErrUnexpectedEOF
+		case err != nil || line == "":
 			return h, err
-		}
-		if len(h) == maxFields {
+		case len(h) == maxFields:
 			return h, errHeadTooLarge
 		}
-		if !strict && (line[0] == ' ' || line[0] == '\t') && len(h) > 0 {
-			h[len(h)-1].Value += " " + strings.Trim(line, " \t")
-			continue
-		}
-		f, err := parseField(line)
-		switch {
-		case err == nil:
-			h = append(h, f)
-		case strict || errors.Is(err, errNoField):
+		if err := h.add(line, strict); err != nil {
 			return h, err
 		}
 	}
+}
+
+// add takes a line of a header.
+func (h *Header) add(line string, strict bool) error {
+	if n := len(*h); !strict && n > 0 && (line[0] == ' ' || line[0] == '\t') {
+		(*h)[n-1].Value += " " + strings.Trim(line, " \t")
+		return nil
+	}
+	f, err := parseField(line)
+	switch {
+	case err == nil:
+		*h = append(*h, f)
+	case strict || errors.Is(err, errNoField):
+		return err
+	}
+	return nil
 }
 
 func parseField(line string) (Field, error) {

@@ -119,9 +119,17 @@ func (r *Request) settle(in *bufio.Reader) error {
 	if n := r.Header.count("Host"); n > 1 || n == 0 && r.minor > 0 {
 		return bad("one field Host is needed")
 	}
+	r.keep = !r.Header.hasToken("Connection", "close")
+	if r.minor == 0 {
+		r.keep = r.Header.hasToken("Connection", "keep-alive")
+	}
 	if r.Header.count("Transfer-Encoding") > 0 && (r.minor == 0 || r.Header.count("Content-Length") > 0) {
 		return bad("it says in two ways how long the body is")
 	}
+	return r.frame(in)
+}
+
+func (r *Request) frame(in *bufio.Reader) error {
 	length, chunked, err := framing(&r.Header, r.minor)
 	switch {
 	case errors.Is(err, errEncoding):
@@ -132,10 +140,6 @@ func (r *Request) settle(in *bufio.Reader) error {
 		r.body = &chunkedBody{in: in}
 	case length > 0:
 		r.body = &sizedBody{in, length}
-	}
-	r.keep = !r.Header.hasToken("Connection", "close")
-	if r.minor == 0 {
-		r.keep = r.Header.hasToken("Connection", "keep-alive")
 	}
 	return nil
 }

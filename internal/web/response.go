@@ -65,7 +65,7 @@ func (r *headReader) response(method string) (*Response, error) {
 	resp.ContentLength = length
 	resp.keep = minor > 0 && !resp.Header.hasToken("Connection", "close")
 	switch {
-	case method == methodHead || resp.StatusCode < 200 || resp.StatusCode == 204 || resp.StatusCode == StatusNotModified:
+	case method == methodHead || hasNoBody(resp.StatusCode):
 		resp.Body = strings.NewReader("")
 	case chunked:
 		resp.Body = &chunkedBody{in: r.in}
@@ -75,6 +75,11 @@ func (r *headReader) response(method string) (*Response, error) {
 		resp.Body = &sizedBody{r.in, length}
 	}
 	return resp, nil
+}
+
+// hasNoBody says whether no body follows a status, whatever the header says.
+func hasNoBody(status int) bool {
+	return status < 200 || status == 204 || status == StatusNotModified
 }
 
 // parseStatusLine reads "HTTP/1.1 200 OK", whose reason may be missing. minor is

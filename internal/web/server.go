@@ -94,7 +94,7 @@ func (s *Server) accept(conn net.Conn) {
 	c := newServerConn(s, conn)
 	s.conns[c] = false
 	s.serving.Add(1)
-	go c.serve()
+	go c.serve() // ends with conn; Shutdown waits for it
 }
 
 // turn says that a connection begins or ends to answer a request, and whether it may

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -139,6 +140,26 @@ func TestLoadNamesWhatItCannotRead(t *testing.T) {
 	for _, dir := range []string{root, filepath.Join(root, "missing")} {
 		if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), dir) {
 			t.Errorf("Load(%s) = %v, want an error that names the directory", dir, err)
+		}
+	}
+}
+
+// TestTheBinaryIsWithoutWhatItHasNoRoomFor looks past what our own files import.
+func TestTheBinaryIsWithoutWhatItHasNoRoomFor(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "./cmd/routerd")
+	cmd.Dir = repository
+	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH=mipsle")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	deps := strings.Fields(string(out))
+	if !slices.Contains(deps, "crypto/tls") {
+		t.Errorf("go list names no crypto/tls: %d packages", len(deps))
+	}
+	for _, banned := range []string{"net/http", "mime/multipart", "vendor/golang.org/x/net/idna", "golang.org/x/net/idna"} {
+		if slices.Contains(deps, banned) {
+			t.Errorf("%s is in the daemon's binary (docs/footprint.md): go list -deps ./cmd/routerd", banned)
 		}
 	}
 }
