@@ -77,9 +77,9 @@ func bodyOf(r *Request) (string, error) {
 	return string(body), err
 }
 
-// FuzzFrames: whatever a server of HTTP/2 sends, questions end, and answers are
+// FuzzHTTP2: whatever a server of HTTP/2 sends, questions end, and answers are
 // within their bounds.
-func FuzzFrames(f *testing.F) {
+func FuzzHTTP2(f *testing.F) {
 	settings := appendFrame(nil, frameSettings, 0, 0, nil)
 	ok := appendFrame(settings, frameHeaders, flagEndHeaders, 1, []byte{0x88})
 	for _, more := range [][]byte{

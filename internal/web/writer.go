@@ -38,10 +38,10 @@ func (w *ResponseWriter) Reply(status int, body []byte) error {
 	}
 	w.header.Set("Content-Length", strconv.Itoa(len(body)))
 	w.head(status)
-	if w.req.Method != methodHead {
-		w.out = append(w.out, body...)
+	if w.req.Method == methodHead {
+		body = nil
 	}
-	return w.flush()
+	return w.flush(body, "")
 }
 
 // Stream begins an answer whose end is not known, and sends its head.
@@ -56,7 +56,7 @@ func (w *ResponseWriter) Stream(status int) error {
 		w.header.Set("Transfer-Encoding", "chunked")
 	}
 	w.head(status)
-	return w.flush()
+	return w.flush(nil, "")
 }
 
 // Send sends a piece of a stream.
@@ -64,15 +64,12 @@ func (w *ResponseWriter) Send(piece []byte) error {
 	if len(piece) == 0 || w.req.Method == methodHead {
 		return nil // an empty chunk would be the end
 	}
-	if w.chunked {
-		w.out = strconv.AppendUint(w.out, uint64(len(piece)), 16)
-		w.out = append(w.out, "\r\n"...)
+	if !w.chunked {
+		return w.flush(piece, "")
 	}
-	w.out = append(w.out, piece...)
-	if w.chunked {
-		w.out = append(w.out, "\r\n"...)
-	}
-	return w.flush()
+	w.out = strconv.AppendUint(w.out, uint64(len(piece)), 16)
+	w.out = append(w.out, "\r\n"...)
+	return w.flush(piece, "\r\n")
 }
 
 // finish ends the answer, and says whether the connection may go on.
@@ -81,8 +78,7 @@ func (w *ResponseWriter) finish() bool {
 		_ = w.Reply(StatusOK, nil)
 	}
 	if w.chunked && !w.failed && w.req.Method != methodHead {
-		w.out = append(w.out, "0\r\n\r\n"...)
-		_ = w.flush()
+		_ = w.flush(nil, "0\r\n\r\n")
 	}
 	_ = w.conn.SetWriteDeadline(time.Time{})
 	return w.keep && !w.failed
@@ -106,11 +102,22 @@ func (w *ResponseWriter) head(status int) {
 	w.out = appendFields(w.out, w.header)
 }
 
-func (w *ResponseWriter) flush() error {
-	_, err := w.conn.Write(w.out)
-	w.out = w.out[:0]
-	if err != nil {
-		w.failed = true
+// flush writes what has gathered, a body and what follows it: in one piece, unless
+// the body is worth not to be copied.
+func (w *ResponseWriter) flush(body []byte, after string) error {
+	const small = 4 << 10
+	parts := [][]byte{nil, body, []byte(after)}
+	if len(body) <= small {
+		w.out = append(append(w.out, body...), after...)
+		parts = parts[:1]
 	}
-	return err
+	parts[0] = w.out
+	w.out = w.out[:0]
+	for _, part := range parts {
+		if _, err := w.conn.Write(part); err != nil {
+			w.failed = true
+			return err
+		}
+	}
+	return nil
 }
