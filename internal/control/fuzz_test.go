@@ -100,7 +100,7 @@ func (l *oneConn) Close() error {
 
 func (l *oneConn) Addr() net.Addr { return &net.UnixAddr{} }
 
-// readAnswers reads what a server answers until it closes.
+// readAnswers reads what a server answers until it says that it closes, or does.
 func readAnswers(t *testing.T, conn net.Conn) {
 	t.Helper()
 	in := bufio.NewReader(conn)
@@ -111,6 +111,9 @@ func readAnswers(t *testing.T, conn net.Conn) {
 		}
 		body, _ := io.ReadAll(resp.Body)
 		checkAnswer(t, resp, body)
+		if resp.Close {
+			return
+		}
 	}
 }
 
