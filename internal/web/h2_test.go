@@ -133,6 +133,17 @@ func TestManyAreAskedAtOnce(t *testing.T) {
 	all.Wait()
 }
 
+func TestAnswerMayComeBeforeTheQuestionsEnd(t *testing.T) {
+	c := secure(t, server2(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }),
+		func(c *http.HTTP2Config) { c.MaxReceiveBufferPerStream = 1000 }))
+	for _, body := range []string{"x", strings.Repeat("x", 100_000), "x"} {
+		a, err := c.Ask(t.Context(), post(t, "/", body))
+		if err != nil || a.StatusCode != 204 {
+			t.Errorf("%d bytes: %+v %v", len(body), a, err)
+		}
+	}
+}
+
 func TestWhoGivesUpLeavesTheConnectionToOthers(t *testing.T) {
 	left := make(chan struct{})
 	c := secure(t, server2(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

@@ -166,9 +166,14 @@ func (c *Conn2) giveUp(s *stream, err error) bool {
 	}
 	c.mu.Unlock()
 	if open {
-		_ = c.sendFrame(frameReset, 0, s.id, binary.BigEndian.AppendUint32(nil, uint32(codeCancel)))
+		_ = c.cancel(s.id)
 	}
 	return open
+}
+
+// cancel tells the server that an exchange has been given up.
+func (c *Conn2) cancel(id uint32) error {
+	return c.sendFrame(frameReset, 0, id, binary.BigEndian.AppendUint32(nil, uint32(codeCancel)))
 }
 
 // open sends a request's head, and as much of its body as may be sent at once. It
@@ -287,8 +292,8 @@ func (c *Conn2) sendRest(ctx context.Context, s *stream, rest []byte) error {
 		if n == 0 {
 			select {
 			case <-wait:
-			case <-s.ended:
-				return nil
+			case <-s.ended: // nobody waits for the rest
+				return c.cancel(s.id)
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}

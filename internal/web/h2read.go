@@ -162,14 +162,9 @@ func (r *reader2) data(f *frame) error {
 	}
 	reset, err := r.c.take(f, body)
 	if reset {
-		err = r.cancel(f.stream)
+		err = r.c.cancel(f.stream)
 	}
 	return err
-}
-
-// cancel tells the server that no more of an answer is wanted.
-func (r *reader2) cancel(id uint32) error {
-	return r.c.sendFrame(frameReset, 0, id, binary.BigEndian.AppendUint32(nil, uint32(codeCancel)))
 }
 
 // take adds to an answer's body. reset says that no more of it is wanted.
@@ -238,7 +233,7 @@ func (r *reader2) header(f *frame) error {
 		return codeCompression
 	}
 	if r.c.headed(id, r.fields, r.size, r.last) {
-		return r.cancel(id)
+		return r.c.cancel(id)
 	}
 	return nil
 }
