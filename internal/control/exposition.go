@@ -11,8 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
-
-	"golang.org/x/net/netutil"
 )
 
 // MetricType is the type of a metric, as a scraper is told it.
@@ -116,5 +114,5 @@ func formatValue(v float64) string {
 // ends, which is no error, and closes it. Who may connect is for the listener's
 // address and the firewall to say.
 func ServeMetrics(ctx context.Context, ln net.Listener, metrics func(io.Writer), log *slog.Logger) error {
-	return ServeOn(ctx, netutil.LimitListener(ln, maxConnections), Handlers{Metrics: metrics}, log)
+	return ServeOn(ctx, ln, Handlers{Metrics: metrics}, log)
 }

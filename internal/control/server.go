@@ -83,7 +83,8 @@ func Serve(ctx context.Context, socketPath string, h Handlers, log *slog.Logger)
 	return ServeOn(ctx, ln, h, log)
 }
 
-// ServeOn answers on a listener until ctx ends, which is no error, and closes it.
+// ServeOn answers on a listener until ctx ends, which is no error, and closes it. At
+// most 32 connections are accepted at a time.
 func ServeOn(ctx context.Context, ln net.Listener, h Handlers, log *slog.Logger) error {
 	return serve(ctx, ln, h, log, defaultLimits())
 }
@@ -93,7 +94,7 @@ func serve(ctx context.Context, ln net.Listener, h Handlers, log *slog.Logger, l
 	defer endRequests()
 	srv := &web.Server{
 		Handler: newAPI(requests, h, log, lim).serve, Base: requests, Log: log,
-		HeadTime: lim.header, IdleTime: lim.idle, MaxHead: maxHeader,
+		HeadTime: lim.header, IdleTime: lim.idle, MaxHead: maxHeader, MaxConns: maxConnections,
 	}
 	stopped := make(chan struct{})
 	go func() { // ends with ctx or with the function

@@ -12,7 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/net/netutil"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,7 +27,7 @@ var ErrRunning = errors.New("another routerd is running")
 // Listen takes the control socket: it makes it with mode 0600, removes one that
 // a dead daemon left behind, and returns ErrRunning when a live one has it.
 // Call it before touching the kernel: holding the socket is what makes a daemon
-// the only one on its state. At most 32 connections are accepted at a time.
+// the only one on its state.
 func Listen(path string) (net.Listener, error) {
 	if len(path) > maxSocketPath {
 		return nil, fmt.Errorf("control socket %s: the path is %d bytes long, the kernel takes %d; give a shorter one with --socket", path, len(path), maxSocketPath)
@@ -42,7 +41,7 @@ func Listen(path string) (net.Listener, error) {
 		_ = lock.Close()
 		return nil, err
 	}
-	return &socket{Listener: netutil.LimitListener(ln, maxConnections), path: path, lock: lock}, nil
+	return &socket{Listener: ln, path: path, lock: lock}, nil
 }
 
 // socket is a listening control socket with the lock that guards it.

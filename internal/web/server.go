@@ -21,10 +21,13 @@ type Server struct {
 	HeadTime time.Duration // for a request's head to arrive
 	IdleTime time.Duration // of a kept connection
 	MaxHead  int           // bytes of a request's head
+	MaxConns int           // connections at a time; others wait to be accepted
 
 	mu       sync.Mutex // guards what follows
 	listener net.Listener
 	conns    map[*serverConn]bool // true: a request of it is being answered
+	slots    chan struct{}        // holds one token for each connection, and for Accept
+	ended    chan struct{}        // closed with ending
 	ending   bool
 	serving  sync.WaitGroup // one for each connection
 }
@@ -40,7 +43,7 @@ func (s *Server) Serve(ln net.Listener) error {
 		return ErrServerClosed
 	}
 	for wait := time.Duration(0); ; {
-		conn, err := ln.Accept()
+		conn, err := s.next(ln)
 		switch {
 		case err == nil:
 			wait = 0
@@ -54,10 +57,24 @@ func (s *Server) Serve(ln net.Listener) error {
 			s.Log.Warn("cannot accept a connection", "error", err, "again_in", wait)
 			select {
 			case <-time.After(wait):
-			case <-s.Base.Done():
+			case <-s.ended:
 			}
 		}
 	}
+}
+
+// next accepts a connection once there is room for it.
+func (s *Server) next(ln net.Listener) (net.Conn, error) {
+	select {
+	case s.slots <- struct{}{}:
+	case <-s.ended:
+		return nil, ErrServerClosed
+	}
+	conn, err := ln.Accept()
+	if err != nil {
+		<-s.slots
+	}
+	return conn, err
 }
 
 // passes says whether accept(2) may work again by itself.
@@ -74,6 +91,7 @@ func (s *Server) begin(ln net.Listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.listener, s.conns = ln, map[*serverConn]bool{}
+	s.slots, s.ended = make(chan struct{}, s.MaxConns), make(chan struct{})
 	return !s.ending
 }
 
@@ -89,6 +107,7 @@ func (s *Server) accept(conn net.Conn) {
 	defer s.mu.Unlock()
 	if s.ending {
 		_ = conn.Close()
+		<-s.slots
 		return
 	}
 	c := newServerConn(s, conn)
@@ -110,6 +129,7 @@ func (s *Server) gone(c *serverConn) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
+	<-s.slots
 	s.serving.Done()
 }
 
@@ -138,10 +158,13 @@ func (s *Server) Close() { s.stop(true) }
 func (s *Server) stop(all bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ending = true
 	if s.listener != nil {
 		_ = s.listener.Close()
+		if !s.ending {
+			close(s.ended)
+		}
 	}
+	s.ending = true
 	for c, busy := range s.conns {
 		if all || !busy {
 			_ = c.conn.Close()

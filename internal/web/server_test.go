@@ -23,7 +23,7 @@ func serving(t *testing.T, s *Server) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Base, s.MaxHead = t.Context(), 4<<10
+	s.Base, s.MaxHead, s.MaxConns = t.Context(), 4<<10, 32
 	if s.Log == nil {
 		s.Log = slog.New(slog.DiscardHandler)
 	}

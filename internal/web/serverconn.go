@@ -73,13 +73,16 @@ func (c *serverConn) refuse(why *badRequest) {
 	_ = w.Reply(why.status, []byte(statusLine(why.status)+": "+why.why+"\n"))
 }
 
-// linger reads for a moment what the client still sends: closing a connection with
-// bytes unread would take the answer away from it.
+// linger says that nothing more is sent, and reads for a moment what the client still
+// sends: closing a connection with bytes unread would take the answer away from it.
 func (c *serverConn) linger() {
 	const (
 		most = 256 << 10
 		wait = 500 * time.Millisecond
 	)
+	if half, ok := c.conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
 	_ = c.conn.SetReadDeadline(time.Now().Add(wait))
 	_, _ = io.Copy(io.Discard, io.LimitReader(c.in, most))
 }
