@@ -187,11 +187,7 @@ func TestServerThatShutsDownAnswersWhatWasAsked(t *testing.T) {
 	<-began
 	down := make(chan error, 1)
 	go func() { down <- s.Config.Shutdown(t.Context()) }()
-	for end := time.Now().Add(deadline); !c.Over(); {
-		if time.Now().After(end) {
-			t.Fatal("nothing says that the server goes away")
-		}
-	}
+	awaitEnd(t, c)
 	if _, err := c.Ask(t.Context(), post(t, "/", "x")); !errors.Is(err, ErrOver) {
 		t.Errorf("a question to a server that goes away: %v", err)
 	}
