@@ -39,7 +39,7 @@ func (w *world) resources() map[string]string {
 		w.Fatal(err)
 	}
 	out := map[string]string{}
-	for _, m := range regexp.MustCompile(`"(/v1/[a-z/]+|/metrics)":\s+\{http\.Method(Get|Post),`).FindAllStringSubmatch(string(source), -1) {
+	for _, m := range regexp.MustCompile(`"(/v1/[a-z/]+|/metrics)":\s+\{web\.Method(Get|Post),`).FindAllStringSubmatch(string(source), -1) {
 		out[m[1]] = strings.ToUpper(m[2])
 	}
 	if len(out) < 13 {
