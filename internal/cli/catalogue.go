@@ -5,14 +5,13 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"github.com/routerd/routerd/internal/catalogue"
+	"github.com/routerd/routerd/internal/command"
 	"github.com/routerd/routerd/internal/control"
 )
 
-func (a *app) catalogueCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) catalogueCommand() *command.Command {
+	cmd := &command.Command{
 		Use:   "catalogue [WORD ...]",
 		Short: "Search the built-in services",
 		Long: `Lists the built-in services that match every word: part of an id, of a name or
@@ -23,7 +22,7 @@ daemon need not run. ` + "`list service 'ID'`" + ` in a destination takes a serv
   routerd catalogue --json api.binance.com`,
 	}
 	asJSON := jsonFlag(cmd)
-	cmd.RunE = a.action(func(_ context.Context, args []string) error {
+	cmd.Run = func(_ context.Context, args []string) error {
 		all, err := catalogue.Builtin()
 		if err != nil {
 			return err
@@ -37,7 +36,7 @@ daemon need not run. ` + "`list service 'ID'`" + ` in a destination takes a serv
 			return a.print(wrap(fmt.Sprintf("No built-in service matches %q. Any name can be added with `routerd add NAME --to DESTINATION`.", strings.Join(args, " ")), "", width)...)
 		}
 		return a.printServices(services)
-	})
+	}
 	return cmd
 }
 

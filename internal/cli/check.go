@@ -7,14 +7,13 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
-
+	"github.com/routerd/routerd/internal/command"
 	"github.com/routerd/routerd/internal/control"
 	"github.com/routerd/routerd/internal/sorting"
 )
 
-func (a *app) checkCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) checkCommand() *command.Command {
+	cmd := &command.Command{
 		Use:   "check [NAME|DOMAIN|URL ...]",
 		Short: "Check now what is listed, over every path, layer by layer",
 		Long: `Checks now, over every path and layer by layer, whether what is listed can be
@@ -29,7 +28,7 @@ service_refused, and the status is 0. Ctrl-C ends the checks.`,
   routerd check exchanges
   routerd check okx.com stratum+tcp://stratum.braiins.com:3333
   routerd check --json`,
-		Args: func(_ *cobra.Command, args []string) error {
+		Args: func(args []string) error {
 			for _, s := range args {
 				if _, err := control.ParseCheck(s); err != nil {
 					return err
@@ -40,12 +39,12 @@ service_refused, and the status is 0. Ctrl-C ends the checks.`,
 	}
 	a.socketFlag(cmd)
 	asJSON := jsonFlag(cmd)
-	cmd.RunE = a.action(func(ctx context.Context, args []string) error {
+	cmd.Run = func(ctx context.Context, args []string) error {
 		if *asJSON {
 			return a.checkJSON(ctx, args)
 		}
 		return a.checkText(ctx, args)
-	})
+	}
 	return cmd
 }
 

@@ -14,8 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/spf13/cobra"
-
+	"github.com/routerd/routerd/internal/command"
 	"github.com/routerd/routerd/internal/control"
 )
 
@@ -49,7 +48,6 @@ type app struct {
 	now    func() time.Time
 	zone   *time.Location // of the times that are shown
 	files  files
-	ran    bool // a command began: errors from here on are not of usage
 }
 
 func newApp(stdin io.Reader, stdout, stderr io.Writer) *app {
@@ -63,9 +61,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *app {
 }
 
 func (a *app) main(ctx context.Context, args []string) int {
-	root := a.root()
-	root.SetArgs(args)
-	cmd, err := root.ExecuteContextC(ctx)
+	cmd, err := a.root().Execute(ctx, args, a.stdout)
 	return a.report(cmd, err)
 }
 
@@ -78,16 +74,20 @@ func (silent) Error() string { return "" }
 type usageError struct{ error }
 
 // report prints an error with what to do about it, and gives the exit status.
-func (a *app) report(cmd *cobra.Command, err error) int {
+func (a *app) report(cmd *command.Command, err error) int {
 	var quiet silent
 	var usage usageError
+	var line command.UsageError
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.As(err, &quiet):
 		return quiet.status
-	case !a.ran, errors.As(err, &usage):
-		a.complain("%v\nTry `%s --help`.", err, cmd.CommandPath())
+	case errors.Is(err, command.ErrIncomplete):
+		_ = cmd.Help(a.stderr)
+		return exitUsage
+	case errors.As(err, &usage), errors.As(err, &line):
+		a.complain("%v\nTry `%s --help`.", err, cmd.Path())
 		return exitUsage
 	case errors.Is(err, control.ErrNotRunning):
 		a.complain("routerd is not running (nothing answers on %s); start it with `/etc/init.d/routerd start` or `routerd run`", a.files.socket)
@@ -110,8 +110,8 @@ func (a *app) complain(format string, args ...any) {
 func (a *app) client() *control.Client { return control.NewClient(a.files.socket) }
 
 // root makes the tree of commands.
-func (a *app) root() *cobra.Command {
-	root := &cobra.Command{
+func (a *app) root() *command.Command {
+	root := &command.Command{
 		Use:   "routerd",
 		Short: "Send listed services through a tunnel and leave everything else direct",
 		Long: `routerd sends the connections of listed services (exchanges, mining pools and
@@ -124,64 +124,30 @@ only) something listed is not reachable over the path in use.`,
   routerd check exchanges
   routerd why api.binance.com
   routerd add example.org --to exchanges`,
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		Args:              cobra.ArbitraryArgs,
-		RunE:              a.unknown,
 	}
-	root.SetIn(a.stdin)
-	root.SetOut(a.stdout)
-	root.SetErr(a.stderr)
-	root.SetHelpCommand(a.helpCommand())
-	root.AddCommand(
+	root.Add(
 		a.runCommand(), a.statusCommand(), a.checkCommand(), a.historyCommand(), a.whyCommand(),
 		a.flowsCommand(), a.eventsCommand(),
 		a.addCommand(), a.removeCommand(), a.catalogueCommand(), a.listsCommand(), a.tunnelCommand(),
 		a.validateCommand(), a.reloadCommand(), a.restartCommand(), a.cleanupCommand(), a.doctorCommand(),
 		a.importCommand(), a.reportCommand(), a.versionCommand(), a.rpcdCommand(), a.wireguardCommand(),
+		a.helpCommand(root),
 	)
 	return root
 }
 
-// unknown answers a call without a command, or with one that does not exist.
-func (a *app) unknown(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		cmd.SetOut(a.stderr)
-		_ = cmd.Help()
-		return silent{exitUsage}
-	}
-	path := strings.TrimPrefix(cmd.CommandPath()+" "+args[0], cmd.Root().Name()+" ")
-	text := fmt.Sprintf("there is no command %q", path)
-	cmd.SuggestionsMinimumDistance = 2
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		text += fmt.Sprintf("; did you mean %q?", near[0])
-	}
-	return usageError{errors.New(text)}
-}
-
-// helpCommand replaces cobra's own, which ends with 0 for a topic it does not
-// know.
-func (a *app) helpCommand() *cobra.Command {
-	return &cobra.Command{
+// helpCommand tells about the command that its arguments name.
+func (a *app) helpCommand(root *command.Command) *command.Command {
+	return &command.Command{
 		Use:     "help [COMMAND]",
 		Short:   "Tell about a command",
 		Example: "  routerd help tunnel import",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			topic, rest, err := cmd.Root().Find(args)
-			if err != nil || topic == cmd.Root() && len(rest) > 0 {
+		Run: func(_ context.Context, args []string) error {
+			topic, rest := root.Find(args)
+			if topic == root && len(rest) > 0 {
 				return usageError{fmt.Errorf("there is no command %q", strings.Join(args, " "))}
 			}
-			topic.InitDefaultHelpFlag()
-			return topic.Help()
+			return topic.Help(a.stdout)
 		},
-	}
-}
-
-// action makes a RunE that notes that the command line was in order.
-func (a *app) action(do func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, args []string) error {
-		a.ran = true
-		return do(cmd.Context(), args)
 	}
 }

@@ -1,15 +1,12 @@
 package cli
 
 import (
-	"cmp"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
+	"github.com/routerd/routerd/internal/command"
 )
 
 // reference is the page about every command; `go test ./internal/cli -run
@@ -26,7 +23,7 @@ Written from the program's own help; the same is shown by ` + "`routerd COMMAND 
 ` + root.Long + "\n\n" + `Tables fit a terminal of 80 columns and need no UTF-8. Colours are used on a
 terminal only, and not with NO_COLOR set. ` + "`--json`" + ` prints JSON and nothing else.
 `)
-	eachCommand(root, func(c *cobra.Command) {
+	eachCommand(root, func(c *command.Command) {
 		if c.Hidden || c.Name() == "help" {
 			return
 		}
@@ -47,31 +44,21 @@ terminal only, and not with NO_COLOR set. ` + "`--json`" + ` prints JSON and not
 }
 
 // writeCommand writes what there is to know of one command.
-func writeCommand(b *strings.Builder, c *cobra.Command) {
-	fmt.Fprintf(b, "\n## %s\n\n%s.\n\n    %s\n\n", c.CommandPath(), strings.TrimSuffix(c.Short, "."), strings.TrimSuffix(c.UseLine(), " [flags]"))
+func writeCommand(b *strings.Builder, c *command.Command) {
+	fmt.Fprintf(b, "\n## %s\n\n%s.\n\n    %s\n\n", c.Path(), strings.TrimSuffix(c.Short, "."), c.UsageLine())
 	if c.Long != "" {
 		b.WriteString(strings.TrimSpace(c.Long) + "\n\n")
 	}
-	var flags []*pflag.Flag
-	c.Flags().VisitAll(func(f *pflag.Flag) {
-		if f.Name != "help" {
-			flags = append(flags, f)
-		}
-	})
-	slices.SortFunc(flags, func(a, b *pflag.Flag) int { return cmp.Compare(a.Name, b.Name) })
+	flags := c.Flags()
 	if len(flags) > 0 {
 		b.WriteString("| option | what | default |\n|---|---|---|\n")
 	}
 	for _, f := range flags {
-		value, usage := pflag.UnquoteUsage(f)
+		value, usage := f.Explain()
 		if value != "" {
 			value = " " + value
 		}
-		def := f.DefValue
-		if def == "false" || def == "[]" {
-			def = ""
-		}
-		fmt.Fprintf(b, "| `--%s%s` | %s | %s |\n", f.Name, value, usage, def)
+		fmt.Fprintf(b, "| `--%s%s` | %s | %s |\n", f.Name, value, usage, f.Default)
 	}
 	if len(flags) > 0 {
 		b.WriteString("\n")

@@ -5,14 +5,13 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/spf13/cobra"
-
+	"github.com/routerd/routerd/internal/command"
 	"github.com/routerd/routerd/internal/control"
 	"github.com/routerd/routerd/internal/doctor"
 )
 
-func (a *app) doctorCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) doctorCommand() *command.Command {
+	cmd := &command.Command{
 		Use:   "doctor",
 		Short: "Look for what is wrong on this router, and say how to mend it",
 		Long: `Looks at the kernel and its modules, firewall, DNS, flow offload, clock, memory,
@@ -21,17 +20,17 @@ wrong and how to mend it. It changes nothing. The exit status is 1 if something
 keeps routerd from working.`,
 		Example: `  routerd doctor
   routerd doctor --json`,
-		Args: cobra.NoArgs,
+		Args: command.None,
 	}
 	a.configFlag(cmd)
 	a.socketFlag(cmd)
 	a.tunnelDirFlag(cmd)
-	cmd.Flags().StringVar(&a.files.bpf, "bpf-dir", a.files.bpf, "`DIR` of pinned maps and links")
+	cmd.String(&a.files.bpf, "bpf-dir", "`DIR` of pinned maps and links")
 	asJSON := jsonFlag(cmd)
-	cmd.RunE = a.action(func(ctx context.Context, _ []string) error {
+	cmd.Run = func(ctx context.Context, _ []string) error {
 		findings := doctor.Run(ctx, a.doctorOptions())
 		return a.printFindings(findings, *asJSON)
-	})
+	}
 	return cmd
 }
 

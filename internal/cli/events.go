@@ -4,13 +4,12 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/spf13/cobra"
-
+	"github.com/routerd/routerd/internal/command"
 	"github.com/routerd/routerd/internal/control"
 )
 
-func (a *app) eventsCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) eventsCommand() *command.Command {
+	cmd := &command.Command{
 		Use:   "events",
 		Short: "Show changes of paths and verdicts, tunnels, settings and faults",
 		Long: `Shows the last events (at most 512, since the daemon's start): changes of paths
@@ -19,17 +18,18 @@ stands on each line. Ctrl-C ends --follow.`,
 		Example: `  routerd events
   routerd events --follow
   routerd events --json --follow`,
-		Args: cobra.NoArgs,
+		Args: command.None,
 	}
 	a.socketFlag(cmd)
 	asJSON := jsonFlag(cmd)
-	follow := cmd.Flags().Bool("follow", false, "go on with each new event")
-	cmd.RunE = a.action(func(ctx context.Context, _ []string) error {
+	var follow bool
+	cmd.Switch(&follow, "follow", "go on with each new event")
+	cmd.Run = func(ctx context.Context, _ []string) error {
 		show := a.printEvent
 		if *asJSON {
 			show = func(e control.Event) error { return a.printJSONLine(e) }
 		}
-		if *follow {
+		if follow {
 			return a.followEvents(ctx, show)
 		}
 		events, err := a.client().Events(ctx, 0)
@@ -42,7 +42,7 @@ stands on each line. Ctrl-C ends --follow.`,
 			}
 		}
 		return nil
-	})
+	}
 	return cmd
 }
 

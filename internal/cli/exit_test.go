@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
-	"github.com/spf13/cobra"
-
+	"github.com/routerd/routerd/internal/command"
 	"github.com/routerd/routerd/internal/control"
 )
 
@@ -96,7 +96,7 @@ func TestAnOutputThatCannotBeWrittenIsAFailure(t *testing.T) {
 }
 
 // eachCommand visits every command but the root.
-func eachCommand(c *cobra.Command, visit func(*cobra.Command)) {
+func eachCommand(c *command.Command, visit func(*command.Command)) {
 	for _, sub := range c.Commands() {
 		visit(sub)
 		eachCommand(sub, visit)
@@ -106,21 +106,21 @@ func eachCommand(c *cobra.Command, visit func(*cobra.Command)) {
 func TestEveryCommandHasHelpWithAnExample(t *testing.T) {
 	root := testApp("", &strings.Builder{}, &strings.Builder{}).root()
 	n := 0
-	eachCommand(root, func(c *cobra.Command) {
+	eachCommand(root, func(c *command.Command) {
 		n++
-		if c.Short == "" || len(c.Short) > 66 || !strings.HasPrefix(c.Example, "  ") || !strings.Contains(c.Example, c.CommandPath()) {
-			t.Errorf("%s: short %q, example %q; want a line and an example that calls it", c.CommandPath(), c.Short, c.Example)
+		if c.Short == "" || len(c.Short) > 66 || !strings.HasPrefix(c.Example, "  ") || !strings.Contains(c.Example, c.Path()) {
+			t.Errorf("%s: short %q, example %q; want a line and an example that calls it", c.Path(), c.Short, c.Example)
 		}
-		r := call(t, "", append(strings.Fields(c.CommandPath())[1:], "--help")...)
+		r := call(t, "", append(strings.Fields(c.Path())[1:], "--help")...)
 		r.want(t, exitDone, "Examples:\n"+c.Example, "")
 		for line := range strings.Lines(r.stdout) {
 			if len(line) > 120 {
-				t.Errorf("%s --help: a line of %d characters", c.CommandPath(), len(line))
+				t.Errorf("%s --help: a line of %d characters", c.Path(), len(line))
 			}
 		}
-		byWord := call(t, "", append([]string{"help"}, strings.Fields(c.CommandPath())[1:]...)...)
+		byWord := call(t, "", append([]string{"help"}, strings.Fields(c.Path())[1:]...)...)
 		if byWord.stdout != r.stdout {
-			t.Errorf("`routerd help` and --help differ for %s", c.CommandPath())
+			t.Errorf("`routerd help` and --help differ for %s", c.Path())
 		}
 	})
 	if n < 10 {
@@ -140,27 +140,35 @@ func TestDocumentedCommandsAndFlagsExist(t *testing.T) {
 	root := testApp("", &strings.Builder{}, &strings.Builder{}).root()
 	for want := range strings.FieldsSeq(documented) {
 		path, flag, _ := strings.Cut(want, ":")
-		c, rest, err := root.Find(strings.Split(path, "/"))
-		if err != nil || len(rest) > 0 || c == root {
+		c, rest := root.Find(strings.Split(path, "/"))
+		if len(rest) > 0 || c == root {
 			t.Errorf("there is no command %q", path)
 			continue
 		}
-		c.InitDefaultHelpFlag()
-		if c.Flags().Lookup(flag) == nil {
+		if flag != "help" && flagOf(c, flag) == nil {
 			t.Errorf("%s has no --%s", path, flag)
 		}
 	}
 }
 
+// flagOf is the flag of a command by its name, or nil.
+func flagOf(c *command.Command, name string) *command.Flag {
+	i := slices.IndexFunc(c.Flags(), func(f *command.Flag) bool { return f.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return c.Flags()[i]
+}
+
 func TestDefaultsAreTheRoutersOwnFiles(t *testing.T) {
 	root := testApp("", &strings.Builder{}, &strings.Builder{}).root()
-	run, _, _ := root.Find([]string{"run"})
+	run, _ := root.Find([]string{"run"})
 	for flag, want := range map[string]string{
 		"config": "/etc/config/routerd", "socket": "/var/run/routerd.sock",
 		"state-dir": "/var/run/routerd", "bpf-dir": "/sys/fs/bpf/routerd",
 		"list-dir": "/etc/routerd/lists",
 	} {
-		if got := run.Flags().Lookup(flag).DefValue; got != want {
+		if got := flagOf(run, flag).Default; got != want {
 			t.Errorf("--%s is %q by default, want %q", flag, got, want)
 		}
 	}

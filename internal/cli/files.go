@@ -1,8 +1,7 @@
 package cli
 
 import (
-	"github.com/spf13/cobra"
-
+	"github.com/routerd/routerd/internal/command"
 	"github.com/routerd/routerd/internal/owned"
 )
 
@@ -31,24 +30,26 @@ func defaultFiles() files {
 	}
 }
 
-func (a *app) configFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&a.files.config, "config", a.files.config, "settings `FILE` (UCI)")
+func (a *app) configFlag(cmd *command.Command) {
+	cmd.String(&a.files.config, "config", "settings `FILE` (UCI)")
 }
 
-func (a *app) socketFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&a.files.socket, "socket", a.files.socket, "control socket `PATH`")
+func (a *app) socketFlag(cmd *command.Command) {
+	cmd.String(&a.files.socket, "socket", "control socket `PATH`")
 }
 
-func (a *app) stateFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&a.files.state, "state-dir", a.files.state, "`DIR` of run-time state")
-	cmd.Flags().StringVar(&a.files.bpf, "bpf-dir", a.files.bpf, "`DIR` of pinned maps and links, on a BPF file system")
+func (a *app) stateFlags(cmd *command.Command) {
+	cmd.String(&a.files.state, "state-dir", "`DIR` of run-time state")
+	cmd.String(&a.files.bpf, "bpf-dir", "`DIR` of pinned maps and links, on a BPF file system")
 }
 
-func (a *app) tunnelDirFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&a.files.tunnelDir, "tunnel-dir", a.files.tunnelDir, "`DIR` of wg-quick files")
+func (a *app) tunnelDirFlag(cmd *command.Command) {
+	cmd.String(&a.files.tunnelDir, "tunnel-dir", "`DIR` of wg-quick files")
 }
 
 // jsonFlag adds --json and gives the place of its value.
-func jsonFlag(cmd *cobra.Command) *bool {
-	return cmd.Flags().Bool("json", false, "print JSON and nothing else")
+func jsonFlag(cmd *command.Command) *bool {
+	asJSON := new(bool)
+	cmd.Switch(asJSON, "json", "print JSON and nothing else")
+	return asJSON
 }

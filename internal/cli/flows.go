@@ -6,16 +6,15 @@ import (
 	"net"
 	"time"
 
-	"github.com/spf13/cobra"
-
+	"github.com/routerd/routerd/internal/command"
 	"github.com/routerd/routerd/internal/control"
 )
 
 // repaint is how often followed flows are shown anew.
 const repaint = time.Second
 
-func (a *app) flowsCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) flowsCommand() *command.Command {
+	cmd := &command.Command{
 		Use:   "flows",
 		Short: "Show the live connections that are steered",
 		Long: `Shows the live connections that are steered. With --follow the table is repainted
@@ -24,18 +23,19 @@ in place every second on a terminal and written again and again elsewhere; with
 		Example: `  routerd flows
   routerd flows --follow
   routerd flows --json --follow`,
-		Args: cobra.NoArgs,
+		Args: command.None,
 	}
 	a.socketFlag(cmd)
 	asJSON := jsonFlag(cmd)
-	follow := cmd.Flags().Bool("follow", false, "go on showing them")
-	cmd.RunE = a.action(func(ctx context.Context, _ []string) error {
+	var follow bool
+	cmd.Switch(&follow, "follow", "go on showing them")
+	cmd.Run = func(ctx context.Context, _ []string) error {
 		switch {
-		case *follow && *asJSON:
+		case follow && *asJSON:
 			return a.followFlows(ctx, func(flows []control.Flow) error { return a.printJSONLine(flows) })
-		case *follow && a.term.file != nil:
+		case follow && a.term.file != nil:
 			return a.watchFlows(ctx)
-		case *follow:
+		case follow:
 			return a.followFlows(ctx, a.printMoment)
 		}
 		flows, err := a.client().Flows(ctx)
@@ -47,7 +47,7 @@ in place every second on a terminal and written again and again elsewhere; with
 		}
 		width, _ := a.term.size()
 		return a.print(a.flowLines(flows, width)...)
-	})
+	}
 	return cmd
 }
 

@@ -7,13 +7,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
-
+	"github.com/routerd/routerd/internal/command"
 	"github.com/routerd/routerd/internal/control"
 )
 
-func (a *app) historyCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) historyCommand() *command.Command {
+	cmd := &command.Command{
 		Use:   "history [NAME]",
 		Short: "Draw the last 24 hours of destinations over each path",
 		Long: `Draws the last 24 hours of a destination, or without NAME of each, over each
@@ -23,11 +22,11 @@ start.`,
 		Example: `  routerd history
   routerd history exchanges
   routerd history --json`,
-		Args: cobra.MaximumNArgs(1),
+		Args: command.AtMost(1),
 	}
 	a.socketFlag(cmd)
 	asJSON := jsonFlag(cmd)
-	cmd.RunE = a.action(func(ctx context.Context, args []string) error {
+	cmd.Run = func(ctx context.Context, args []string) error {
 		name, err := control.ParseListName(strings.Join(args, ""))
 		if err != nil {
 			return usageError{err}
@@ -44,7 +43,7 @@ start.`,
 		}
 		width, _ := a.term.size()
 		return a.print(a.historyLines(all, width)...)
-	})
+	}
 	return cmd
 }
 

@@ -6,16 +6,15 @@ import (
 	"io"
 	"os"
 
-	"github.com/spf13/cobra"
-
+	"github.com/routerd/routerd/internal/command"
 	"github.com/routerd/routerd/internal/config"
 )
 
 // maxForeign is the size of the largest file of another program's settings.
 const maxForeign = 1 << 20
 
-func (a *app) importCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) importCommand() *command.Command {
+	cmd := &command.Command{
 		Use:   "import pbr|podkop FILE",
 		Short: "Turn settings of pbr or podkop into ours, for you to look at",
 		Long: `Reads the settings of pbr or podkop and prints sections that mean the same here:
@@ -24,9 +23,9 @@ no counterpart is told on standard error. Nothing is changed: look at the result
 add it to the settings, and switch the other program off.`,
 		Example: `  routerd import pbr /etc/config/pbr
   routerd import podkop /etc/config/podkop >>/etc/config/routerd && routerd validate`,
-		Args: cobra.ExactArgs(2),
+		Args: command.Exactly(2),
 	}
-	cmd.RunE = a.action(func(_ context.Context, args []string) error {
+	cmd.Run = func(_ context.Context, args []string) error {
 		f, err := os.Open(args[1])
 		if err != nil {
 			return fmt.Errorf("read settings: %w", err)
@@ -45,6 +44,6 @@ add it to the settings, and switch the other program off.`,
 		}
 		_, err = a.stdout.Write(m.Text)
 		return err
-	})
+	}
 	return cmd
 }

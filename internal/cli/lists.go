@@ -9,13 +9,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
-
+	"github.com/routerd/routerd/internal/command"
 	"github.com/routerd/routerd/internal/control"
 )
 
-func (a *app) listsCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) listsCommand() *command.Command {
+	cmd := &command.Command{
 		Use:   "lists",
 		Short: "Show the lists that are fetched, their age, counts and errors",
 		Long: `Shows the lists of the settings: how many rules each has in force, when it last
@@ -24,11 +23,10 @@ what keeps it from being fetched.`,
 		Example: `  routerd lists
   routerd lists --json
   routerd lists update community`,
-		Args: cobra.ArbitraryArgs,
 	}
 	a.socketFlag(cmd)
 	asJSON := jsonFlag(cmd)
-	show := a.action(func(ctx context.Context, _ []string) error {
+	cmd.Run = func(ctx context.Context, _ []string) error {
 		lists, err := a.client().Lists(ctx)
 		if err != nil {
 			return err
@@ -37,14 +35,8 @@ what keeps it from being fetched.`,
 			return a.printJSON(lists)
 		}
 		return a.printLists(lists)
-	})
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return a.unknown(cmd, args)
-		}
-		return show(cmd, args)
 	}
-	cmd.AddCommand(a.listsUpdateCommand())
+	cmd.Add(a.listsUpdateCommand())
 	return cmd
 }
 
@@ -111,8 +103,8 @@ func (a *app) nextTry(l control.List) cell {
 	return next
 }
 
-func (a *app) listsUpdateCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) listsUpdateCommand() *command.Command {
+	cmd := &command.Command{
 		Use:   "update [NAME]",
 		Short: "Fetch a list now, or all of them, and use what came",
 		Long: `Makes the daemon fetch a list, or without NAME every list, and waits for the
@@ -120,11 +112,11 @@ end. Where that fails the last good content stays in force and the exit status
 is 1. With --json one object stands on each line.`,
 		Example: `  routerd lists update
   routerd lists update community`,
-		Args: cobra.MaximumNArgs(1),
+		Args: command.AtMost(1),
 	}
 	a.socketFlag(cmd)
 	asJSON := jsonFlag(cmd)
-	cmd.RunE = a.action(func(ctx context.Context, args []string) error {
+	cmd.Run = func(ctx context.Context, args []string) error {
 		name, err := control.ParseListName(strings.Join(args, ""))
 		if err != nil {
 			return usageError{err}
@@ -137,7 +129,7 @@ is 1. With --json one object stands on each line.`,
 			show = func(p control.ListProgress) error { return a.printJSONLine(p) }
 		}
 		return a.updateLists(ctx, name, show)
-	})
+	}
 	return cmd
 }
 

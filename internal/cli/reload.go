@@ -6,26 +6,25 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/spf13/cobra"
-
+	"github.com/routerd/routerd/internal/command"
 	"github.com/routerd/routerd/internal/control"
 )
 
-func (a *app) reloadCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) reloadCommand() *command.Command {
+	cmd := &command.Command{
 		Use:     "reload",
 		Short:   "Apply the settings without touching unchanged flows",
 		Example: `  uci commit routerd && routerd reload`,
-		Args:    cobra.NoArgs,
+		Args:    command.None,
 	}
 	a.socketFlag(cmd)
-	cmd.RunE = a.action(func(ctx context.Context, _ []string) error {
+	cmd.Run = func(ctx context.Context, _ []string) error {
 		problems, err := a.client().Reload(ctx)
 		if printErr := a.printProblems(problems); printErr != nil {
 			return printErr
 		}
 		return reloadError(err)
-	})
+	}
 	return cmd
 }
 

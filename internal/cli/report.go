@@ -10,14 +10,13 @@ import (
 	"runtime/debug"
 	"strings"
 
-	"github.com/spf13/cobra"
-
+	"github.com/routerd/routerd/internal/command"
 	"github.com/routerd/routerd/internal/config/uci"
 	"github.com/routerd/routerd/internal/doctor"
 )
 
-func (a *app) reportCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) reportCommand() *command.Command {
+	cmd := &command.Command{
 		Use:   "report",
 		Short: "Write a report for support, with the secrets removed",
 		Long: `Prints what somebody who helps needs to know: version, kernel, what doctor finds,
@@ -25,16 +24,16 @@ state, events and settings. Keys, passwords in addresses of lists and whatever
 looks like a key are removed; names and addresses of clients and servers are
 not: read it before you send it.`,
 		Example: `  routerd report >report.txt`,
-		Args:    cobra.NoArgs,
+		Args:    command.None,
 	}
 	a.configFlag(cmd)
 	a.socketFlag(cmd)
 	a.tunnelDirFlag(cmd)
-	cmd.Flags().StringVar(&a.files.bpf, "bpf-dir", a.files.bpf, "`DIR` of pinned maps and links")
-	cmd.RunE = a.action(func(ctx context.Context, _ []string) error {
+	cmd.String(&a.files.bpf, "bpf-dir", "`DIR` of pinned maps and links")
+	cmd.Run = func(ctx context.Context, _ []string) error {
 		_, err := fmt.Fprint(a.stdout, a.supportReport(ctx))
 		return err
-	})
+	}
 	return cmd
 }
 

@@ -11,8 +11,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+
+	"github.com/routerd/routerd/internal/command"
 )
 
 const (
@@ -22,8 +23,8 @@ const (
 	restartPoll = 50 * time.Millisecond
 )
 
-func (a *app) restartCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) restartCommand() *command.Command {
+	cmd := &command.Command{
 		Use:   "restart",
 		Short: "Have the daemon begin anew, in place",
 		Long: `Has the daemon begin anew with the program that lies at its path now, as after
@@ -31,10 +32,10 @@ an upgrade, in the same process: no lookup of a client fails meanwhile, it waits
 and no connection is touched. ` + "`/etc/init.d/routerd restart`" + ` does this where a
 daemon runs. It returns when the next one answers.`,
 		Example: `  routerd restart`,
-		Args:    cobra.NoArgs,
+		Args:    command.None,
 	}
 	a.socketFlag(cmd)
-	cmd.RunE = a.action(func(ctx context.Context, _ []string) error {
+	cmd.Run = func(ctx context.Context, _ []string) error {
 		ctx, stop := context.WithTimeout(ctx, restartTime)
 		defer stop()
 		before, err := a.client().Status(ctx)
@@ -45,7 +46,7 @@ daemon runs. It returns when the next one answers.`,
 			return err
 		}
 		return a.untilNext(ctx, before.Started)
-	})
+	}
 	return cmd
 }
 

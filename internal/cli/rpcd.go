@@ -10,8 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/spf13/cobra"
-
+	"github.com/routerd/routerd/internal/command"
 	"github.com/routerd/routerd/internal/control"
 )
 
@@ -97,8 +96,8 @@ func decodeRequest(request []byte, into any) error {
 // rpcMethods are all methods, those that only read first.
 func (a *app) rpcMethods() []rpcMethod { return append(a.rpcReading(), a.rpcWriting()...) }
 
-func (a *app) rpcdCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) rpcdCommand() *command.Command {
+	cmd := &command.Command{
 		Use:   "rpcd",
 		Short: "Serve the ubus object routerd to rpcd",
 		Long: `What rpcd's plugin /usr/libexec/rpcd/routerd runs: "list" describes the methods
@@ -108,40 +107,38 @@ LuCI asks by these; who may is said in /usr/share/rpcd/acl.d.`,
 		Example: `  routerd rpcd list
   echo '{"query":"api.binance.com"}' | routerd rpcd call why
   ubus call routerd status`,
-		Args: cobra.ArbitraryArgs,
-		RunE: a.unknown,
 	}
-	cmd.AddCommand(a.rpcdListCommand(), a.rpcdCallCommand())
+	cmd.Add(a.rpcdListCommand(), a.rpcdCallCommand())
 	return cmd
 }
 
-func (a *app) rpcdListCommand() *cobra.Command {
-	return &cobra.Command{
+func (a *app) rpcdListCommand() *command.Command {
+	return &command.Command{
 		Use:     "list",
 		Short:   "Describe the methods and their arguments",
 		Example: "  routerd rpcd list",
-		Args:    cobra.NoArgs,
-		RunE: a.action(func(context.Context, []string) error {
+		Args:    command.None,
+		Run: func(context.Context, []string) error {
 			all := map[string]json.RawMessage{}
 			for _, m := range a.rpcMethods() {
 				all[m.name] = m.args
 			}
 			return a.printJSONLine(all)
-		}),
+		},
 	}
 }
 
-func (a *app) rpcdCallCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) rpcdCallCommand() *command.Command {
+	cmd := &command.Command{
 		Use:     "call METHOD",
 		Short:   "Answer one call",
 		Example: `  echo '{"query":"api.binance.com"}' | routerd rpcd call why`,
-		Args:    cobra.ExactArgs(1),
+		Args:    command.Exactly(1),
 	}
 	a.configFlag(cmd)
 	a.socketFlag(cmd)
 	a.tunnelDirFlag(cmd)
-	cmd.RunE = a.action(func(ctx context.Context, args []string) error {
+	cmd.Run = func(ctx context.Context, args []string) error {
 		all := a.rpcMethods()
 		i := slices.IndexFunc(all, func(m rpcMethod) bool { return m.name == args[0] })
 		if i < 0 {
@@ -150,7 +147,7 @@ func (a *app) rpcdCallCommand() *cobra.Command {
 		ctx, cancel := context.WithTimeout(ctx, rpcTime)
 		defer cancel()
 		return a.printJSONLine(a.rpcAnswer(ctx, all[i]))
-	})
+	}
 	return cmd
 }
 

@@ -5,14 +5,13 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"github.com/routerd/routerd/internal/catalogue"
+	"github.com/routerd/routerd/internal/command"
 	"github.com/routerd/routerd/internal/config"
 )
 
-func (a *app) addCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) addCommand() *command.Command {
+	cmd := &command.Command{
 		Use:   "add RULE --to DESTINATION",
 		Short: "Add a rule to a destination, and apply it",
 		Long: `Adds a rule to a destination in the settings and makes the daemon apply it: it
@@ -22,39 +21,39 @@ address or a network.`,
 		Example: `  routerd add example.org --to exchanges
   routerd add full:api.example.net --to exchanges
   routerd add 203.0.113.0/24 --to pools`,
-		Args: cobra.ExactArgs(1),
+		Args: command.Exactly(1),
 	}
 	a.configFlag(cmd)
 	a.socketFlag(cmd)
-	to := cmd.Flags().String("to", "", "`DESTINATION` (a section of the settings) that takes the rule")
-	_ = cmd.MarkFlagRequired("to") // fails for a flag that does not exist only
-	cmd.RunE = a.action(func(ctx context.Context, args []string) error {
+	var to string
+	cmd.String(&to, "to", "`DESTINATION` (a section of the settings) that takes the rule").Required = true
+	cmd.Run = func(ctx context.Context, args []string) error {
 		rule, err := catalogue.ParseRule(args[0])
 		if err != nil {
 			return usageError{err}
 		}
-		if err := config.AddRule(a.files.config, *to, rule.String()); err != nil {
+		if err := config.AddRule(a.files.config, to, rule.String()); err != nil {
 			return err
 		}
-		if err := a.print(fmt.Sprintf("%s added to %s", rule, clean(*to))); err != nil {
+		if err := a.print(fmt.Sprintf("%s added to %s", rule, clean(to))); err != nil {
 			return err
 		}
 		return a.apply(ctx)
-	})
+	}
 	return cmd
 }
 
-func (a *app) removeCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) removeCommand() *command.Command {
+	cmd := &command.Command{
 		Use:   "remove RULE",
 		Short: "Remove a rule from every destination, and apply that",
 		Example: `  routerd remove example.org
   routerd remove 203.0.113.0/24`,
-		Args: cobra.ExactArgs(1),
+		Args: command.Exactly(1),
 	}
 	a.configFlag(cmd)
 	a.socketFlag(cmd)
-	cmd.RunE = a.action(func(ctx context.Context, args []string) error {
+	cmd.Run = func(ctx context.Context, args []string) error {
 		// Not parsed here: a value that is no rule can be removed too.
 		from, err := config.RemoveRule(a.files.config, args[0])
 		if err != nil {
@@ -64,6 +63,6 @@ func (a *app) removeCommand() *cobra.Command {
 			return err
 		}
 		return a.apply(ctx)
-	})
+	}
 	return cmd
 }

@@ -10,13 +10,12 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/spf13/cobra"
-
+	"github.com/routerd/routerd/internal/command"
 	"github.com/routerd/routerd/internal/daemon"
 )
 
-func (a *app) runCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) runCommand() *command.Command {
+	cmd := &command.Command{
 		Use:   "run",
 		Short: "Run the daemon, in the foreground",
 		Long: `Runs the daemon in the foreground; it logs to standard error. SIGHUP makes it
@@ -24,30 +23,31 @@ read its settings again, SIGINT and SIGTERM end it. What it made in the kernel
 stays and goes on steering: ` + "`routerd cleanup`" + ` removes it.`,
 		Example: `  routerd run
   routerd run --config ./routerd.uci --socket /tmp/a.sock --state-dir /tmp/a --bpf-dir /sys/fs/bpf/a`,
-		Args: cobra.NoArgs,
+		Args: command.None,
 	}
 	a.configFlag(cmd)
 	a.socketFlag(cmd)
 	a.stateFlags(cmd)
-	cmd.Flags().StringVar(&a.files.listDir, "list-dir", a.files.listDir, "`DIR` of the lists' last good content; one for each daemon")
-	inherited := cmd.Flags().IntSlice(inheritedFlag, nil, "`FDS` of the resolver's sockets, from the process before")
-	_ = cmd.Flags().MarkHidden(inheritedFlag)
-	level := cmd.Flags().String("log-level", "info", "`LEVEL` until the settings are read: debug, info, warn or error")
-	cmd.RunE = a.action(func(ctx context.Context, _ []string) error {
-		o, err := a.daemonOptions(*level)
+	cmd.String(&a.files.listDir, "list-dir", "`DIR` of the lists' last good content; one for each daemon")
+	var inherited []int
+	cmd.Ints(&inherited, inheritedFlag, "`FDS` of the resolver's sockets, from the process before").Hidden = true
+	level := "info"
+	cmd.String(&level, "log-level", "`LEVEL` until the settings are read: debug, info, warn or error")
+	cmd.Run = func(ctx context.Context, _ []string) error {
+		o, err := a.daemonOptions(level)
 		if err != nil {
 			return err
 		}
 		hangups, stop := hangups(ctx)
 		defer stop()
-		o.Reload, o.Sockets = hangups, openFiles(*inherited)
+		o.Reload, o.Sockets = hangups, openFiles(inherited)
 		err = unlessEnded(ctx, daemon.Run(ctx, o))
 		var next *daemon.Restart
 		if errors.As(err, &next) {
 			return become(os.Args, next.Sockets)
 		}
 		return err
-	})
+	}
 	return cmd
 }
 
@@ -60,26 +60,26 @@ func unlessEnded(ctx context.Context, err error) error {
 	return err
 }
 
-func (a *app) cleanupCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) cleanupCommand() *command.Command {
+	cmd := &command.Command{
 		Use:   "cleanup",
 		Short: "Remove everything of routerd from the kernel",
 		Long: `Removes every device, rule, route, firewall rule, tc filter and pinned map of
 routerd from the kernel. It needs no daemon and no stored state; doing it twice
 changes nothing. Stop the daemon first.`,
 		Example: `  /etc/init.d/routerd stop && routerd cleanup`,
-		Args:    cobra.NoArgs,
+		Args:    command.None,
 	}
 	a.configFlag(cmd)
 	a.socketFlag(cmd)
 	a.stateFlags(cmd)
-	cmd.RunE = a.action(func(ctx context.Context, _ []string) error {
+	cmd.Run = func(ctx context.Context, _ []string) error {
 		o, err := a.daemonOptions("info")
 		if err != nil {
 			return err
 		}
 		return daemon.Cleanup(ctx, o)
-	})
+	}
 	return cmd
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -16,12 +17,8 @@ import (
 
 func TestRunPassesItsFlagsToTheDaemon(t *testing.T) {
 	a := testApp("", &bytes.Buffer{}, &bytes.Buffer{})
-	root := a.root()
-	run, _, err := root.Find([]string{"run"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := run.ParseFlags([]string{"--config", "/c", "--socket", "/s", "--state-dir", "/d", "--bpf-dir", "/b"}); err != nil {
+	line := "run --config /c --socket /s --state-dir /d --bpf-dir /b --help" // reads the flags, runs nothing
+	if _, err := a.root().Execute(t.Context(), strings.Fields(line), io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	o, err := a.daemonOptions("warn")

@@ -6,22 +6,21 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/spf13/cobra"
-
+	"github.com/routerd/routerd/internal/command"
 	"github.com/routerd/routerd/internal/control"
 )
 
-func (a *app) statusCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) statusCommand() *command.Command {
+	cmd := &command.Command{
 		Use:   "status",
 		Short: "Show tunnels, destinations and the data plane at a glance",
 		Example: `  routerd status
   routerd status --json`,
-		Args: cobra.NoArgs,
+		Args: command.None,
 	}
 	a.socketFlag(cmd)
 	asJSON := jsonFlag(cmd)
-	cmd.RunE = a.action(func(ctx context.Context, _ []string) error {
+	cmd.Run = func(ctx context.Context, _ []string) error {
 		s, err := a.client().Status(ctx)
 		if err != nil {
 			return err
@@ -30,7 +29,7 @@ func (a *app) statusCommand() *cobra.Command {
 			return a.printJSON(s)
 		}
 		return a.printStatus(s)
-	})
+	}
 	return cmd
 }
 

@@ -12,8 +12,7 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/spf13/cobra"
-
+	"github.com/routerd/routerd/internal/command"
 	"github.com/routerd/routerd/internal/config"
 	"github.com/routerd/routerd/internal/control"
 	"github.com/routerd/routerd/internal/owned"
@@ -24,16 +23,14 @@ import (
 // that is too long.
 const maxQuick = 64<<10 + 1
 
-func (a *app) tunnelCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) tunnelCommand() *command.Command {
+	cmd := &command.Command{
 		Use:   "tunnel",
 		Short: "Import, make, list, test, rank and remove tunnels",
 		Example: `  routerd tunnel import home ./home.conf
   routerd tunnel list`,
-		Args: cobra.ArbitraryArgs,
-		RunE: a.unknown,
 	}
-	cmd.AddCommand(
+	cmd.Add(
 		a.tunnelImportCommand(), a.tunnelCreateCommand(), a.tunnelListCommand(), a.tunnelTestCommand(),
 		a.tunnelAttachCommand(), a.tunnelChangeCommand("enable", "Switch a tunnel on, and apply that"),
 		a.tunnelChangeCommand("disable", "Switch a tunnel off, and apply that"),
@@ -42,8 +39,8 @@ func (a *app) tunnelCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) tunnelImportCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) tunnelImportCommand() *command.Command {
+	cmd := &command.Command{
 		Use:   "import NAME FILE",
 		Short: "Take a wg-quick file into the settings, and apply that",
 		Long: `Checks a wg-quick file, keeps a copy that only root can read, adds a tunnel of
@@ -53,13 +50,14 @@ new file instead of what it used before. No key is ever printed.`,
 		Example: `  routerd tunnel import home ./home.conf
   ssh vpn.example.net cat client.conf | routerd tunnel import home -
   routerd tunnel import home ./new-keys.conf --replace`,
-		Args: cobra.ExactArgs(2),
+		Args: command.Exactly(2),
 	}
 	a.configFlag(cmd)
 	a.socketFlag(cmd)
 	a.tunnelDirFlag(cmd)
-	replace := cmd.Flags().Bool("replace", false, "use the file for a tunnel that exists already")
-	cmd.RunE = a.action(func(ctx context.Context, args []string) error {
+	var replace bool
+	cmd.Switch(&replace, "replace", "use the file for a tunnel that exists already")
+	cmd.Run = func(ctx context.Context, args []string) error {
 		if err := checkTunnelName(args[0]); err != nil {
 			return usageError{err}
 		}
@@ -67,11 +65,11 @@ new file instead of what it used before. No key is ever printed.`,
 		if err != nil {
 			return err
 		}
-		if err := a.importTunnel(args[0], quick, *replace); err != nil {
+		if err := a.importTunnel(args[0], quick, replace); err != nil {
 			return err
 		}
 		return a.apply(ctx)
-	})
+	}
 	return cmd
 }
 
@@ -216,16 +214,16 @@ func writeSecret(path string, text []byte, replace bool) error {
 	return nil
 }
 
-func (a *app) tunnelListCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) tunnelListCommand() *command.Command {
+	cmd := &command.Command{
 		Use:     "list",
 		Short:   "List the tunnels of the settings, and how they are",
 		Example: `  routerd tunnel list`,
-		Args:    cobra.NoArgs,
+		Args:    command.None,
 	}
 	a.configFlag(cmd)
 	a.socketFlag(cmd)
-	cmd.RunE = a.action(func(ctx context.Context, _ []string) error {
+	cmd.Run = func(ctx context.Context, _ []string) error {
 		c, _, err := config.Load(a.files.config)
 		if err != nil {
 			return fmt.Errorf("%w (see `routerd validate`)", err)
@@ -238,7 +236,7 @@ func (a *app) tunnelListCommand() *cobra.Command {
 			return a.print("No tunnel is set up: add one with `routerd tunnel import NAME FILE`.")
 		}
 		return a.printTable(tunnelTable(c.Tunnels, status))
-	})
+	}
 	return cmd
 }
 

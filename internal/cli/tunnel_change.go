@@ -4,8 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/spf13/cobra"
-
+	"github.com/routerd/routerd/internal/command"
 	"github.com/routerd/routerd/internal/config"
 )
 
@@ -25,37 +24,37 @@ func (a *app) changeTunnel(name, action string) error {
 	return usageError{fmt.Errorf("action %q: enable, disable or prefer is allowed", action)}
 }
 
-func (a *app) tunnelChangeCommand(action, short string) *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) tunnelChangeCommand(action, short string) *command.Command {
+	cmd := &command.Command{
 		Use:     action + " NAME",
 		Short:   short,
 		Example: "  routerd tunnel " + action + " home",
-		Args:    cobra.ExactArgs(1),
+		Args:    command.Exactly(1),
 	}
 	a.configFlag(cmd)
 	a.socketFlag(cmd)
-	cmd.RunE = a.action(func(ctx context.Context, args []string) error {
+	cmd.Run = func(ctx context.Context, args []string) error {
 		if err := a.changeTunnel(args[0], action); err != nil {
 			return err
 		}
 		return a.apply(ctx)
-	})
+	}
 	return cmd
 }
 
-func (a *app) tunnelAttachCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) tunnelAttachCommand() *command.Command {
+	cmd := &command.Command{
 		Use:   "attach NAME DEVICE",
 		Short: "Use an interface of somebody else's as a tunnel",
 		Long: `Adds a tunnel that is a device, or a network of netifd, which somebody else sets
 up: WireGuard, AmneziaWG, OpenVPN and others. routerd sends packets into it and
 leaves it alone otherwise.`,
 		Example: `  routerd tunnel attach other awg0`,
-		Args:    cobra.ExactArgs(2),
+		Args:    command.Exactly(2),
 	}
 	a.configFlag(cmd)
 	a.socketFlag(cmd)
-	cmd.RunE = a.action(func(ctx context.Context, args []string) error {
+	cmd.Run = func(ctx context.Context, args []string) error {
 		if err := checkTunnelName(args[0]); err != nil {
 			return usageError{err}
 		}
@@ -66,6 +65,6 @@ leaves it alone otherwise.`,
 			return err
 		}
 		return a.apply(ctx)
-	})
+	}
 	return cmd
 }

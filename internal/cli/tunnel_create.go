@@ -8,8 +8,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/spf13/cobra"
-
+	"github.com/routerd/routerd/internal/command"
 	"github.com/routerd/routerd/internal/tunnel"
 )
 
@@ -75,28 +74,27 @@ func withoutLines(err error) error {
 	return faults
 }
 
-func (a *app) tunnelCreateCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) tunnelCreateCommand() *command.Command {
+	cmd := &command.Command{
 		Use:   "create NAME",
 		Short: "Make a tunnel with a key of this router's own",
 		Long: `Makes a key pair on the router, keeps the private key in a file that only root
 can read, adds the tunnel to the settings, applies them, and prints the public
 key, which the other end needs. The private key is never shown.`,
 		Example: `  routerd tunnel create home --address 10.9.0.2/32 --endpoint vpn.example.net:51820 --peer-key "$KEY"`,
-		Args:    cobra.ExactArgs(1),
+		Args:    command.Exactly(1),
 	}
 	a.configFlag(cmd)
 	a.socketFlag(cmd)
 	a.tunnelDirFlag(cmd)
 	var n newTunnel
-	f := cmd.Flags()
-	f.StringSliceVar(&n.Addresses, "address", nil, "`ADDRESS` of this router inside the tunnel; may be repeated")
-	f.StringVar(&n.PeerKey, "peer-key", "", "public `KEY` of the other end")
-	f.StringVar(&n.Endpoint, "endpoint", "", "`HOST:PORT` of the other end")
-	f.StringSliceVar(&n.AllowedIPs, "allowed-ips", nil, "`NETWORK` behind the other end; without one: everything")
-	f.StringVar(&n.MTU, "mtu", "", "`BYTES` of the largest packet; without it: what fits")
-	f.StringVar(&n.Keepalive, "keepalive", "", "`SECONDS` between signs of life")
-	cmd.RunE = a.action(func(ctx context.Context, args []string) error {
+	cmd.Strings(&n.Addresses, "address", "`ADDRESS` of this router inside the tunnel; may be repeated")
+	cmd.String(&n.PeerKey, "peer-key", "public `KEY` of the other end")
+	cmd.String(&n.Endpoint, "endpoint", "`HOST:PORT` of the other end")
+	cmd.Strings(&n.AllowedIPs, "allowed-ips", "`NETWORK` behind the other end; without one: everything")
+	cmd.String(&n.MTU, "mtu", "`BYTES` of the largest packet; without it: what fits")
+	cmd.String(&n.Keepalive, "keepalive", "`SECONDS` between signs of life")
+	cmd.Run = func(ctx context.Context, args []string) error {
 		if err := checkTunnelName(args[0]); err != nil {
 			return usageError{err}
 		}
@@ -113,6 +111,6 @@ key, which the other end needs. The private key is never shown.`,
 			return err
 		}
 		return a.apply(ctx)
-	})
+	}
 	return cmd
 }

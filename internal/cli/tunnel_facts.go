@@ -9,8 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/spf13/cobra"
-
+	"github.com/routerd/routerd/internal/command"
 	"github.com/routerd/routerd/internal/config"
 	"github.com/routerd/routerd/internal/control"
 	"github.com/routerd/routerd/internal/tunnel"
@@ -71,20 +70,20 @@ func (f *tunnelFacts) add(s tunnel.Settings) {
 	}
 }
 
-func (a *app) tunnelRemoveCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) tunnelRemoveCommand() *command.Command {
+	cmd := &command.Command{
 		Use:   "remove NAME",
 		Short: "Remove a tunnel, its keys too, and apply that",
 		Long: `Removes a tunnel from the settings, from the destinations that name it, and its
 file with the keys if that is in routerd's own directory, and makes the daemon
 apply it.`,
 		Example: `  routerd tunnel remove home`,
-		Args:    cobra.ExactArgs(1),
+		Args:    command.Exactly(1),
 	}
 	a.configFlag(cmd)
 	a.socketFlag(cmd)
 	a.tunnelDirFlag(cmd)
-	cmd.RunE = a.action(func(ctx context.Context, args []string) error {
+	cmd.Run = func(ctx context.Context, args []string) error {
 		if err := checkTunnelName(args[0]); err != nil {
 			return usageError{err}
 		}
@@ -100,7 +99,7 @@ apply it.`,
 			return err
 		}
 		return a.apply(ctx)
-	})
+	}
 	return cmd
 }
 
@@ -124,20 +123,21 @@ func (a *app) removeTunnel(name string) (file string, err error) {
 	return used, nil
 }
 
-func (a *app) tunnelTestCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) tunnelTestCommand() *command.Command {
+	cmd := &command.Command{
 		Use:   "test NAME",
 		Short: "Wait until a tunnel is up, or say why it is not",
 		Long: `Waits until the other end of a tunnel answers, and says how; or says after
 --timeout what keeps it from being up. The exit status is 1 then.`,
 		Example: `  routerd tunnel test home
   routerd tunnel test home --timeout 5s`,
-		Args: cobra.ExactArgs(1),
+		Args: command.Exactly(1),
 	}
 	a.socketFlag(cmd)
-	limit := cmd.Flags().Duration("timeout", 20*time.Second, "`TIME` to wait")
-	cmd.RunE = a.action(func(ctx context.Context, args []string) error {
-		ctx, cancel := context.WithTimeout(ctx, *limit)
+	limit := 20 * time.Second
+	cmd.Duration(&limit, "timeout", "`TIME` to wait")
+	cmd.Run = func(ctx context.Context, args []string) error {
+		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		t, err := a.awaitTunnel(ctx, args[0])
 		if err != nil {
@@ -148,7 +148,7 @@ func (a *app) tunnelTestCommand() *cobra.Command {
 		}
 		return a.print(fmt.Sprintf("tunnel %s is up on %s, handshake %s, round trip %s",
 			t.Name, t.Device, agoText(t.LastHandshakeS), rttText(t.RTTMs)))
-	})
+	}
 	return cmd
 }
 

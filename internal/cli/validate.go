@@ -4,14 +4,13 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/spf13/cobra"
-
+	"github.com/routerd/routerd/internal/command"
 	"github.com/routerd/routerd/internal/control"
 	"github.com/routerd/routerd/internal/doctor"
 )
 
-func (a *app) validateCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) validateCommand() *command.Command {
+	cmd := &command.Command{
 		Use:   "validate",
 		Short: "Check the settings and the wg-quick files that they name",
 		Long: `Checks the settings and the wg-quick files that they name, without applying
@@ -19,10 +18,10 @@ them, and prints every problem with its section, option and value and with what
 is allowed. Notes do no harm. The exit status is 1 if there is an error.`,
 		Example: `  routerd validate
   routerd validate --config ./routerd.uci`,
-		Args: cobra.NoArgs,
+		Args: command.None,
 	}
 	a.configFlag(cmd)
-	cmd.RunE = a.action(func(context.Context, []string) error {
+	cmd.Run = func(context.Context, []string) error {
 		c, problems, err := doctor.Settings(a.files.config)
 		if err != nil {
 			return err
@@ -42,6 +41,6 @@ is allowed. Notes do no harm. The exit status is 1 if there is an error.`,
 		}
 		return a.print(fmt.Sprintf("%s is valid: %s, %s", a.files.config,
 			count(len(c.Tunnels), "tunnel", "tunnels"), count(len(c.Destinations), "destination", "destinations")))
-	})
+	}
 	return cmd
 }

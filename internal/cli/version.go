@@ -6,7 +6,7 @@ import (
 	"runtime/debug"
 	"strings"
 
-	"github.com/spf13/cobra"
+	"github.com/routerd/routerd/internal/command"
 )
 
 // release is the version. It is a constant and no -ldflags -X variable: a build
@@ -15,16 +15,16 @@ import (
 // stamps it, is told beside it.
 const release = "0.1.0"
 
-func (a *app) versionCommand() *cobra.Command {
-	return &cobra.Command{
+func (a *app) versionCommand() *command.Command {
+	return &command.Command{
 		Use:     "version",
 		Short:   "Print the version, Go's and the target",
 		Example: "  routerd version",
-		Args:    cobra.NoArgs,
-		RunE: a.action(func(context.Context, []string) error {
+		Args:    command.None,
+		Run: func(context.Context, []string) error {
 			info, _ := debug.ReadBuildInfo()
 			return a.print(versionLines(info)...)
-		}),
+		},
 	}
 }
 

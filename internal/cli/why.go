@@ -6,13 +6,12 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/spf13/cobra"
-
+	"github.com/routerd/routerd/internal/command"
 	"github.com/routerd/routerd/internal/control"
 )
 
-func (a *app) whyCommand() *cobra.Command {
-	cmd := &cobra.Command{
+func (a *app) whyCommand() *command.Command {
+	cmd := &command.Command{
 		Use:   "why NAME|ADDRESS",
 		Short: "Tell which path a name or an address takes, and why",
 		Long: `Tells which rule a name or an address falls under, what it was learned from,
@@ -20,17 +19,18 @@ which path its connections take, and why. A URL stands for its host name.`,
 		Example: `  routerd why api.binance.com
   routerd why 203.0.113.7 --client 192.168.1.40
   routerd why --json https://api.example.org/v1`,
-		Args: cobra.ExactArgs(1),
+		Args: command.Exactly(1),
 	}
 	a.socketFlag(cmd)
 	asJSON := jsonFlag(cmd)
-	client := cmd.Flags().String("client", "", "`ADDRESS` of the client that connects; none: any client")
-	cmd.RunE = a.action(func(ctx context.Context, args []string) error {
+	var client string
+	cmd.String(&client, "client", "`ADDRESS` of the client that connects; none: any client")
+	cmd.Run = func(ctx context.Context, args []string) error {
 		target, err := control.ParseTarget(hostOf(args[0]))
 		if err != nil {
 			return usageError{err}
 		}
-		from, err := control.ParseClient(*client)
+		from, err := control.ParseClient(client)
 		if err != nil {
 			return usageError{err}
 		}
@@ -42,7 +42,7 @@ which path its connections take, and why. A URL stands for its host name.`,
 			return a.printJSON(w)
 		}
 		return a.printWhy(w)
-	})
+	}
 	return cmd
 }
 
