@@ -2,9 +2,11 @@ package ebpf
 
 import (
 	"bytes"
+	"compress/flate"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"io"
 
 	"github.com/cilium/ebpf"
 )
@@ -43,7 +45,37 @@ const (
 )
 
 // loadImage reads the embedded image.
-func loadImage() (*collection, error) { return parseImage(imageBytes) }
+func loadImage() (*collection, error) {
+	raw, err := unpackImage(imageBytes)
+	if err != nil {
+		return nil, fmt.Errorf("read image: %w", err)
+	}
+	return parseImage(raw)
+}
+
+// unpackImage undoes what folder image does last: it compresses the first line and
+// the code, of which each field of the instructions is a column of its own.
+func unpackImage(packed []byte) ([]byte, error) {
+	raw, err := io.ReadAll(flate.NewReader(bytes.NewReader(packed)))
+	if err != nil {
+		return nil, err
+	}
+	code := raw[bytes.IndexByte(raw, '\n')+1:]
+	n := len(code) / insnSize
+	if len(code) != n*insnSize {
+		return nil, fmt.Errorf("the code has %d octets", len(code))
+	}
+	at, rows := 0, make([]byte, len(code))
+	for _, width := range []int{1, 1, 2, 4} { // operation, registers, offset, constant
+		column := code[at*n:]
+		for i := range n {
+			copy(rows[i*insnSize+at:], column[i*width:(i+1)*width])
+		}
+		at += width
+	}
+	copy(code, rows)
+	return raw, nil
+}
 
 func parseImage(raw []byte) (*collection, error) {
 	line, code, ok := bytes.Cut(raw, []byte("\n"))

@@ -2,6 +2,7 @@ package ebpf
 
 import (
 	"bytes"
+	"compress/flate"
 	"encoding/binary"
 	"errors"
 	"os"
@@ -94,6 +95,51 @@ func TestBrokenImagesAreRefused(t *testing.T) {
 	}
 	if c, err := parseImage([]byte(`{"Programs":[{"Name":"a","Size":16}]}` + "\n" + code)); err != nil || !bytes.Equal(c.programs["a"].code, idle()) {
 		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+// packed compresses as folder image does.
+func packed(t *testing.T, raw string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w, err := flate.NewWriter(&b, flate.BestCompression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write([]byte(raw)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestAnImageIsUnpackedByItsColumns(t *testing.T) {
+	got, err := unpackImage(packed(t, "{}\n"+"oO"+"rR"+"ffFF"+"ccccCCCC"))
+	if err != nil || string(got) != "{}\n"+"orffcccc"+"ORFFCCCC" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got, err := unpackImage(packed(t, "{}\n")); err != nil || string(got) != "{}\n" {
+		t.Errorf("without code: %q, %v", got, err)
+	}
+	for what, image := range map[string][]byte{
+		"cut short":  imageBytes[:len(imageBytes)/2],
+		"empty":      nil,
+		"not packed": []byte("{}\n"),
+		"odd":        packed(t, "{}\n"+"oOrRffFFccccCCC"),
+	} {
+		if got, err := unpackImage(image); err == nil {
+			t.Errorf("%s: %q was taken", what, got)
+		}
+	}
+}
+
+func BenchmarkLoadImage(b *testing.B) {
+	for b.Loop() {
+		if _, err := loadImage(); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ package main
 
 import (
 	"bytes"
+	"compress/flate"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -24,7 +25,8 @@ import (
 )
 
 // header is the first line of an image. After it comes the programs' code, one
-// after the other, in which a load of a map names it by its place in Maps.
+// after the other, in which a load of a map names it by its place in Maps. The file
+// is that compressed (pack).
 type header struct {
 	License  string
 	Maps     []*mapSpec
@@ -121,7 +123,40 @@ func image(o order, spec *ebpf.CollectionSpec) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.Concat(line, []byte("\n"), code.Bytes()), nil
+	return pack(slices.Concat(line, []byte("\n"), columns(code.Bytes())))
+}
+
+// insnSize is an instruction's length, octets.
+const insnSize = 8
+
+// columns puts the operations of all instructions first, then their registers,
+// offsets and constants, each of them in the order of the instructions: what is
+// alike stands together, and the file is a fifth smaller.
+func columns(code []byte) []byte {
+	out := make([]byte, 0, len(code))
+	for _, field := range [][2]int{{0, 1}, {1, 2}, {2, 4}, {4, insnSize}} {
+		for i := 0; i < len(code); i += insnSize {
+			out = append(out, code[i+field[0]:i+field[1]]...)
+		}
+	}
+	return out
+}
+
+// pack compresses by DEFLATE (RFC 1951), which the daemon can read anyway. What it
+// gives depends on the version of Go.
+func pack(raw []byte) ([]byte, error) {
+	var out bytes.Buffer
+	w, err := flate.NewWriter(&out, flate.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(raw); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
 }
 
 // mapOf refuses what an image has no place for.
