@@ -2,21 +2,30 @@
 // slices makes a copy for each type, some 15 KB of a router's flash.
 package sorting
 
-import "slices"
+import (
+	"reflect"
+	"slices"
+)
 
 // By sorts s by compare, which says less than, equal to or greater than 0 as
 // cmp.Compare does. What compares equal keeps its order. It needs four octets an
 // element, and about twice the time of slices.SortFunc.
 func By[E any](s []E, compare func(a, b E) int) {
 	from := places(len(s), func(i, j int32) int { return compare(s[i], s[j]) })
+	arrange(from, reflect.Swapper(s))
+}
+
+// arrange puts the elements at their places. What it swaps is of any type, so that
+// there is one of it.
+func arrange(from []int32, swap func(i, j int)) {
 	for start := range from {
-		first, i := s[start], int32(start)
+		i := int32(start)
 		for from[i] != int32(start) {
 			next := from[i]
-			s[i], from[i] = s[next], i
-			i = next
+			swap(int(i), int(next))
+			from[i], i = i, next
 		}
-		s[i], from[i] = first, i
+		from[i] = i
 	}
 }
 
