@@ -55,13 +55,19 @@ MACHINE_PACKAGES=(
 # Without inlining the code is a tenth smaller. It is kept where the speed of a
 # tunnel, of TLS or of the collector depends on it: ChaCha20-Poly1305 falls to a
 # quarter without. Of several patterns that match a package the last counts.
+#
+# A copy of a generic function is named after its types, in up to 700 octets, which
+# stack traces do not show; of a longer name than this there is a hash of 64 digits.
+# All packages need the same, or there are two copies of one function.
+NAMES=-d=maxshapelen=60
 # shellcheck disable=SC2034
 SMALL_CODE=(
-  -gcflags=all=-l
-  -gcflags=golang.org/x/crypto/...= -gcflags=vendor/golang.org/x/crypto/...=
-  -gcflags=crypto/internal/fips140/...= -gcflags=crypto/subtle= -gcflags=crypto/cipher=
-  -gcflags=golang.zx2c4.com/wireguard/...=
-  -gcflags=internal/byteorder= -gcflags=encoding/binary= -gcflags=math/bits= -gcflags=runtime/...=
+  "-gcflags=all=-l $NAMES"
+  "-gcflags=golang.org/x/crypto/...=$NAMES" "-gcflags=vendor/golang.org/x/crypto/...=$NAMES"
+  "-gcflags=crypto/internal/fips140/...=$NAMES" "-gcflags=crypto/subtle=$NAMES" "-gcflags=crypto/cipher=$NAMES"
+  "-gcflags=golang.zx2c4.com/wireguard/...=$NAMES"
+  "-gcflags=internal/byteorder=$NAMES" "-gcflags=encoding/binary=$NAMES" "-gcflags=math/bits=$NAMES"
+  "-gcflags=runtime/...=$NAMES"
 )
 
 # say prints one line of progress, named after the script.
