@@ -139,6 +139,7 @@ type daemon struct {
 	limits   *limiter
 	exporter exporter
 
+	release                                                   time.Time // when the program's pages are let go of next
 	lastTurn, lastRoom, lastCatchUp, lastExpire, lastEvidence time.Time
 	news                                                      uint64        // of runner, when evidence was looked at last
 	lost                                                      uint64        // events that were lost, of which catchUp knows
@@ -289,6 +290,7 @@ func (d *daemon) turn(ctx context.Context) {
 		d.expire(ctx)
 		d.loadAgain(ctx)
 		d.serveMetricsAgain(ctx)
+		d.releaseProgram(d.lastExpire)
 	}
 }
 

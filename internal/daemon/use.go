@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	"github.com/routerd/routerd/ebpf"
 	"github.com/routerd/routerd/internal/config"
@@ -65,6 +66,7 @@ func (d *daemon) inForce(ctx context.Context, s *settings) {
 		len(s.plan.Destinations), len(s.plan.Names), len(s.plan.Networks), len(s.specs))})
 	// Reading long lists takes several times the memory that they keep.
 	debug.FreeOSMemory()
+	d.release = time.Now().Add(settleTime)
 	d.log.Info("settings applied", "enabled", s.cfg.Main.Enabled, "destinations", len(s.plan.Destinations),
 		"names", len(s.plan.Names), "networks", len(s.plan.Networks), "tunnels", len(s.specs))
 }

@@ -38,7 +38,8 @@ func arrows() map[string][]string {
 		},
 		"internal/daemon": {
 			"ebpf", "netcfg", "internal/catalogue", "internal/config", "internal/control", "internal/dns", "internal/doctor",
-			"internal/lists", "internal/owned", "internal/reach", "internal/sorting", "internal/steer", "internal/tunnel",
+			"internal/lists", "internal/memory", "internal/owned", "internal/reach", "internal/sorting", "internal/steer",
+			"internal/tunnel",
 		},
 		"internal/cli": {
 			"internal/catalogue", "internal/command", "internal/config", "internal/control", "internal/daemon",
