@@ -278,11 +278,11 @@ func (d *daemon) look(ctx context.Context) {
 		d.turn(ctx)
 	}
 	d.watchPaths(ctx)
+	d.tendTunnels(ctx)
 }
 
 // turn does what is to be done every second, and the rest of it more rarely.
 func (d *daemon) turn(ctx context.Context) {
-	d.refreshTunnels(ctx)
 	d.catchUp(ctx)
 	d.useChecks()
 	if time.Since(d.lastExpire) > expireTime {
@@ -297,6 +297,7 @@ func (d *daemon) turn(ctx context.Context) {
 // networkChanged has everything applied; what failed before may work now.
 func (d *daemon) networkChanged() {
 	d.soil(everything)
+	d.tunnels.Doubt()
 	if soon := time.Now().Add(tickTime); d.retry.After(soon) {
 		d.retry = soon
 	}

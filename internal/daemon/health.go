@@ -138,6 +138,9 @@ func (d *daemon) watchPaths(ctx context.Context) {
 	if !h.again.IsZero() && !now.Before(h.again) {
 		d.soil(pathsOnly)
 	}
+	if now.Before(h.trouble) {
+		w.Again = min(w.Again, countEvery)
+	}
 	h.timer.Reset(w.Again)
 }
 

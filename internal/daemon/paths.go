@@ -133,13 +133,31 @@ func (d *daemon) warn(what string, err error) {
 	}
 }
 
-// refreshTunnels measures the tunnels and has a change applied.
+// refreshTunnels measures all tunnels and has a change applied.
 func (d *daemon) refreshTunnels(ctx context.Context) {
-	if d.unmet || d.view.settings == nil || !d.view.settings.cfg.Main.Enabled {
+	if d.tended() {
+		d.tunnelsAre(d.tunnels.Refresh(ctx))
+	}
+}
+
+// tendTunnels does so with those that it is time for.
+func (d *daemon) tendTunnels(ctx context.Context) {
+	if !d.tended() {
 		return
 	}
+	if now, any := d.tunnels.Tend(ctx); any {
+		d.tunnelsAre(now)
+	}
+}
+
+// tended says whether there are tunnels to look after.
+func (d *daemon) tended() bool {
+	return !d.unmet && d.view.settings != nil && d.view.settings.cfg.Main.Enabled
+}
+
+// tunnelsAre takes note of how tunnels are, and has a change applied.
+func (d *daemon) tunnelsAre(now []tunnel.State) {
 	before := d.view.tunnels
-	now := d.tunnels.Refresh(ctx)
 	d.set(func(v *view) { v.tunnels = now })
 	old := map[string]tunnel.State{}
 	for _, t := range before {

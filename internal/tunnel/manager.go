@@ -128,9 +128,9 @@ func (m *Manager) Ensure(ctx context.Context, specs []Spec) ([]State, error) {
 }
 
 // Refresh looks at every tunnel again and sees to it: restarts a process that
-// crashed, moves an endpoint whose name has a new address, asks a silent peer.
-// The daemon calls it once a second. It never waits for names or peers, and for
-// a process that hangs two seconds once.
+// crashed, moves an endpoint whose name has a new address, asks a silent peer. It
+// never waits for names or peers, and for a process that hangs two seconds once.
+// Tend does so as often as it must be done.
 func (m *Manager) Refresh(ctx context.Context) []State {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -139,9 +139,7 @@ func (m *Manager) Refresh(ctx context.Context) []State {
 		if ctx.Err() != nil {
 			break
 		}
-		if err := m.step(ctx, t); err != nil && t.firstTime(err) {
-			m.log.Warn("tunnel is not as it shall be", "tunnel", t.spec.Name, "error", err)
-		}
+		m.tend(ctx, t)
 	}
 	return m.publish()
 }

@@ -68,6 +68,9 @@ type pulse struct {
 	answers   int       // questions that were answered, ever
 	tries     int       // to learn whether it answers, ever
 	slowest   time.Duration
+	since     time.Time // packets are counted from here, in periods of restTime
+	base      uint64    // rx+tx then
+	resting   bool      // next to nothing passes
 
 	busy       bool      // packets went out since the last question
 	owed       int       // questions since the last answer to one
@@ -80,7 +83,7 @@ type pulse struct {
 // observe takes a look at the device's counters into account.
 func (p pulse) observe(now time.Time, rx, tx uint64) pulse {
 	if p.at.IsZero() || rx < p.rx || tx < p.tx {
-		return pulse{at: now, rx: rx, tx: tx, heardAt: now}
+		return pulse{at: now, rx: rx, tx: tx, heardAt: now, since: now, base: rx + tx}
 	}
 	came, went := rx-p.rx, tx-p.tx
 	switch {
@@ -88,9 +91,22 @@ func (p pulse) observe(now time.Time, rx, tx uint64) pulse {
 		p = p.heard(now, came)
 	case went > p.out && p.askedAt.IsZero():
 		p.askedAt = now
+		if p.resting {
+			p.askedAt = now.Add(-quietTime) // the look before is long ago
+		}
 	}
-	p.busy = p.busy || went > p.out
+	p = p.tally(now, rx+tx)
+	p.busy = p.busy || went > p.out+1 // one may be a keepalive
 	p.at, p.rx, p.tx, p.out = now, rx, tx, 0
+	return p
+}
+
+// tally finds out whether the tunnel rests, by the packets that passed it so far.
+func (p pulse) tally(now time.Time, sum uint64) pulse {
+	busy := sum-p.base > restPackets
+	if busy || now.Sub(p.since) >= restTime {
+		p.resting, p.since, p.base = !busy, now, sum
+	}
 	return p
 }
 
@@ -224,6 +240,8 @@ func (p pulse) next(now time.Time) time.Duration {
 		return questionRarely / 2
 	case p.doubted() || !p.askedAt.IsZero() || p.owed > 0 && p.answers >= knownAnswers:
 		return questionEvery
+	case p.resting:
+		return lookRest
 	case now.Sub(p.heardAt) < 5*time.Second:
 		return lookBusy
 	}
@@ -231,10 +249,17 @@ func (p pulse) next(now time.Time) time.Duration {
 }
 
 // How often counters are looked at: an idle tunnel's first packet must be seen
-// early enough for its silence to be told within two seconds.
+// early enough for its silence to be told within two seconds, one that has rested,
+// within two and a half.
 const (
 	lookBusy = 250 * time.Millisecond
 	lookIdle = 500 * time.Millisecond
+	lookRest = time.Second
+	// restPackets is what passes in restTime where nobody uses a tunnel: keepalives
+	// of both sides, a handshake and what ProbeIdle asks for. A miner's shares are
+	// more.
+	restPackets = 16
+	restTime    = time.Minute
 )
 
 // silence tells people why a peer counts as dead.

@@ -182,6 +182,40 @@ func TestPeerThatHearsNothingIsToldThoughItGoesOnSending(t *testing.T) {
 	}
 }
 
+func TestDeadTunnelThatRestedIsToldWithinTwoAndAHalfSeconds(t *testing.T) {
+	for phase := range 100 { // when it is used again, within a look
+		l := newLine(80 * time.Millisecond)
+		l.run(3*time.Minute, every(20*time.Second, func() { l.send(true) }))
+		l.run(time.Duration(phase)*10*time.Millisecond, nothing)
+		if got := l.p.next(l.now); got != lookRest {
+			t.Fatalf("it is looked at again after %s, want %s", got, lookRest)
+		}
+		died := l.now
+		l.dead = true
+		l.run(5*time.Second, requests(l))
+		if took := l.goneAt.Sub(died); l.goneAt.IsZero() || took > 2500*time.Millisecond {
+			t.Fatalf("phase %d: told after %s", phase, took)
+		}
+	}
+}
+
+func TestTunnelThatIsUsedALittleDoesNotRest(t *testing.T) {
+	l := newLine(80 * time.Millisecond)
+	shares := every(10*time.Second, func() { l.send(true); l.send(true); l.send(true) })
+	l.run(10*time.Minute, shares)
+	if l.p.resting {
+		t.Error("a tunnel with a share every ten seconds rests")
+	}
+	l.run(2*time.Minute, nothing)
+	if !l.p.resting {
+		t.Error("a tunnel that nobody uses does not rest")
+	}
+	l.run(time.Second+lookBusy, every(20*time.Millisecond, func() { l.send(true) }))
+	if got := l.p.next(l.now); l.p.resting || got > lookBusy {
+		t.Errorf("a second after it is used again it is looked at after %s", got)
+	}
+}
+
 // requests are sent again and again, each is answered.
 func requests(l *line) func(time.Duration) {
 	return every(200*time.Millisecond, func() { l.send(true) })

@@ -13,7 +13,7 @@ const lingerTime = 5 * time.Minute
 
 // Need says which standby tunnels are needed now, by name. It is to be called
 // whenever that is decided, at least once a minute while one is; the next Refresh
-// brings them up, or down when they have not been needed for five minutes.
+// or Tend brings them up, or down when they have not been needed for five minutes.
 // Tunnels that are no standby ones are always there.
 func (m *Manager) Need(names map[string]bool) {
 	m.mu.Lock()
@@ -21,7 +21,7 @@ func (m *Manager) Need(names map[string]bool) {
 	now := m.opts.Clock()
 	for _, t := range m.tunnels {
 		if t.spec.Standby && names[t.spec.Name] {
-			t.neededAt = now
+			t.neededAt, t.needed = now, true
 		}
 	}
 }
@@ -32,6 +32,7 @@ func (m *Manager) asleep(ctx context.Context, t *tunnel, now time.Time) (bool, e
 	if !t.spec.Standby {
 		return false, nil
 	}
+	t.needed = false
 	link, err := linkByName(t.spec.Device)
 	if err != nil {
 		return false, err

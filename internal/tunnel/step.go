@@ -30,6 +30,10 @@ type tunnel struct {
 	lastErr string
 
 	neededAt time.Time // standby: when it was needed last
+	needed   bool      // it sleeps and has been needed since it was looked at
+
+	tendedAt time.Time // when it was looked at last
+	carried  packets   // what the device had carried by then, as Watch saw it
 
 	pulse pulse
 	asked []asked // questions whose answers would show that the peers answer

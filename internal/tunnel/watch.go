@@ -36,7 +36,7 @@ func (m *Manager) Watch(ctx context.Context, line []string) Watched {
 	defer m.mu.Unlock()
 	now := m.opts.Clock()
 	came := sync.OnceValue(func() uint64 { return received(line) }) // seldom asked for
-	out := Watched{Again: lookIdle, Heard: map[string]time.Duration{}}
+	out := Watched{Again: lookRest, Heard: map[string]time.Duration{}}
 	for _, t := range m.tunnels {
 		if ctx.Err() != nil {
 			break
@@ -54,6 +54,9 @@ func (m *Manager) Watch(ctx context.Context, line []string) Watched {
 		if !t.pulse.at.IsZero() {
 			out.Heard[t.spec.Name] = now.Sub(t.pulse.heardAt)
 			out.Again = min(out.Again, t.pulse.next(now))
+		}
+		if rest := t.rest(now); rest < tendTime/2 {
+			out.Again = min(out.Again, rest)
 		}
 	}
 	return out

@@ -112,7 +112,7 @@ func TestAdministeredSilenceOfDeviceIsNoDeath(t *testing.T) {
 	m := newTestManager(t, nil)
 	spec := Spec{Name: "other", Type: "interface", Device: "nosuch0"}
 	_, _ = m.Ensure(t.Context(), []Spec{spec})
-	if w := m.Watch(t.Context(), nil); w.Changed || len(w.Heard) != 0 || w.Again != lookIdle {
+	if w := m.Watch(t.Context(), nil); w.Changed || len(w.Heard) != 0 || w.Again != lookRest {
 		t.Errorf("%+v of a device that is not there", w)
 	}
 }
