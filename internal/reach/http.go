@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/routerd/routerd/internal/catalogue"
@@ -145,11 +146,14 @@ func (p *patient) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// titlePattern finds the title of a page.
-var titlePattern = regexp.MustCompile(`(?is)<title[^>]*>\s*(.{0,120}?)\s*</title>`)
+// titlePattern finds the title of a page. It is compiled when one is first looked
+// at.
+var titlePattern = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?is)<title[^>]*>\s*(.{0,120}?)\s*</title>`)
+})
 
 func titleOf(page []byte) string {
-	m := titlePattern.FindSubmatch(page)
+	m := titlePattern().FindSubmatch(page)
 	if m == nil {
 		return ""
 	}

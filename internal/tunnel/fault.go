@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // Fault is one thing that is wrong in a tunnel's settings. Neither it nor its
@@ -80,7 +81,8 @@ const (
 	hidden   = "(hidden)"
 )
 
-var keyLike = regexp.MustCompile(`[A-Za-z0-9+/=_-]{20,}`)
+// keyLike is compiled when something is wrong.
+var keyLike = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[A-Za-z0-9+/=_-]{20,}`) })
 
 // shown is a value fit for a message: short, printable and without anything
 // that could be a key. A key has 44 characters of base64 or 64 of hexadecimal,
@@ -93,7 +95,7 @@ func shown(value string) string {
 		}
 		return r
 	}, strings.ToValidUTF8(value, ""))
-	value = keyLike.ReplaceAllString(value, hidden)
+	value = keyLike().ReplaceAllString(value, hidden)
 	if len(value) > maxShown {
 		value = strings.ToValidUTF8(value[:maxShown], "") + "…"
 	}
