@@ -121,20 +121,19 @@ func NewestDevice() (Device, error) {
 }
 
 func (d *DataPlane) apply(want []attachment) error {
-	progs := make([]*ebpf.Program, len(want))
+	names := make([]string, len(want))
 	for i, a := range want {
-		p, err := d.program(a.role.program(a.ether))
-		if err != nil {
-			return err
-		}
-		progs[i] = p
+		names[i] = a.role.program(a.ether)
+	}
+	if err := d.need(names); err != nil {
+		return err
 	}
 	if err := d.pinStages(); err != nil {
 		return fmt.Errorf("pin table of tail calls: %w", err)
 	}
 	var errs []error
 	for i, a := range want {
-		if err := d.hook.attach(a, progs[i]); err != nil {
+		if err := d.hook.attach(a, d.progs[names[i]]); err != nil {
 			errs = append(errs, fmt.Errorf("attach %s to device %s: %w", a.role, a.device, explain(err)))
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -149,4 +150,10 @@ func diff[T any](t testing.TB, got, want T) {
 	if d := cmp.Diff(want, got, cmp.Exporter(func(reflect.Type) bool { return true })); d != "" {
 		t.Errorf("unexpected (-want +got):\n%s", d)
 	}
+}
+
+// program loads one program, and what it calls.
+func (d *DataPlane) program(name string) (*ebpf.Program, error) {
+	err := d.need([]string{name})
+	return d.progs[name], err
 }

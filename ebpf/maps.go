@@ -45,6 +45,7 @@ type DataPlane struct {
 	spec    *collection
 	maps    map[string]*ebpf.Map
 	progs   map[string]*ebpf.Program
+	staged  bool // the table of tail calls is filled
 	adopted bool
 	seed    uint64
 	hook    hook

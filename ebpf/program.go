@@ -1,8 +1,12 @@
 package ebpf
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 )
@@ -34,22 +38,41 @@ func (r role) program(ether bool) string {
 	}[r][i]
 }
 
-// program loads a program when it is first needed: a router has no use for the
-// variants of devices that it does not have.
-func (d *DataPlane) program(name string) (*ebpf.Program, error) {
-	if p := d.progs[name]; p != nil {
-		return p, nil
+// need loads those of programs, and all that they call, that have not been loaded:
+// a router has no use for the variants of devices that it does not have. The kernel
+// verifies each on the processor of the thread that loads it, so that several
+// processors share them; memory for each verification bounds how many.
+func (d *DataPlane) need(names []string) error {
+	var missing []string
+	for _, name := range slices.Concat(names, stagePrograms()) {
+		if d.progs[name] == nil && !slices.Contains(missing, name) {
+			missing = append(missing, name)
+		}
 	}
-	if err := d.loadStages(); err != nil {
-		return nil, err
+	loaded, errs := make([]*ebpf.Program, len(missing)), make([]error, len(missing))
+	var next atomic.Int32
+	var all sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), loadersMost, len(missing)) {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(missing); i = int(next.Add(1)) - 1 {
+				loaded[i], errs[i] = d.load(missing[i])
+			}
+		})
 	}
-	p, err := d.load(name)
-	if err != nil {
-		return nil, err
+	all.Wait()
+	for i, p := range loaded {
+		if p != nil {
+			d.progs[missing[i]] = p
+		}
 	}
-	d.progs[name] = p
-	return p, nil
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return d.fillStages()
 }
+
+// loadersMost is how many programs are loaded at once.
+const loadersMost = 4
 
 func (d *DataPlane) load(name string) (*ebpf.Program, error) {
 	spec := d.spec.programs[name]
@@ -75,22 +98,17 @@ func stagePrograms() []string {
 	}
 }
 
-// loadStages fills the table of tail calls. It must be pinned while it is in
-// use: the kernel empties a table that no process and no pin holds.
-func (d *DataPlane) loadStages() error {
-	stages := d.maps[bpfMapStages]
+// fillStages fills the table of tail calls. It must be pinned while it is in use:
+// the kernel empties a table that no process and no pin holds.
+func (d *DataPlane) fillStages() error {
+	if d.staged {
+		return nil
+	}
 	for i, name := range stagePrograms() {
-		if d.progs[name] != nil {
-			continue
-		}
-		p, err := d.load(name)
-		if err != nil {
-			return err
-		}
-		d.progs[name] = p
-		if err := stages.Put(uint32(i), uint32(p.FD())); err != nil {
+		if err := d.maps[bpfMapStages].Put(uint32(i), uint32(d.progs[name].FD())); err != nil {
 			return fmt.Errorf("fill table of tail calls: %w", explain(err))
 		}
 	}
+	d.staged = true
 	return nil
 }
