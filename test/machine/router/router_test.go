@@ -45,7 +45,11 @@ func TestRouter(t *testing.T) {
 	w.must(w.inRouter("cleanup"))
 	// Now the kernel has its modules, as a router has them when routerd starts, and
 	// the emulator has translated what it runs.
-	w.tellStart("next", w.start())
+	took := w.start()
+	w.tellStart("next", took)
+	if *counted && took > startMost {
+		t.Errorf("it steered %s after its start, at most %s are allowed", took, startMost)
+	}
 	w.tellFigures()
 	w.allGo(tunnelAddress, listed, 0, 30)
 	w.allGo(clientAddress, unlisted, 0, 30)
@@ -155,33 +159,73 @@ func (w *world) worksOverABadLine() {
 	w.must(w.router.QdiscDel(netem))
 }
 
+// What the daemon may take. Times are those of a processor of 250 million
+// instructions a second; one of 600 MHz executes some 400 million, so that startMost
+// is 3 s there.
+const (
+	startMost    = 4800 * time.Millisecond // from its start until it steers by the tunnel
+	idleMost     = 0.5                     // % of the processor, once it has settled
+	residentMost = 16 << 10                // KiB, once it has settled
+	// idleAnywhere is for where time is not counted: enough to see a daemon that spins.
+	idleAnywhere = 3.0
+)
+
 // staysSmall waits until the daemon has settled and looks at its memory. Without
 // the cure for golang/go#77934 it never does on big-endian MIPS: it spins, which
-// costs all of the processor. After a start it looks names up for a while.
+// costs all of the processor. After a start it looks names up for a while, and two
+// minutes after it lets go of what only the start has used.
 func (w *world) staysSmall() {
 	w.Helper()
-	pid := w.daemon.Process.Pid
-	w.within("the daemon is idle", func() bool {
-		const window = 10 * time.Second
-		start, began := processorTime(w, pid), time.Now()
-		w.within("time passes", func() bool { return time.Since(began) > window })
-		share := float64(processorTime(w, pid)-start) / float64(time.Since(began)) * 100
-		w.Logf("figure idle %.2f", share)
-		return share < 3
-	})
+	pid, most := w.daemon.Process.Pid, idleAnywhere
+	if *counted {
+		most = idleMost
+	}
+	share := w.idle(pid)
+	for range 6 {
+		if share <= most {
+			break
+		}
+		share = w.idle(pid)
+	}
+	if share > most {
+		w.Errorf("an idle daemon takes %.2f %% of the processor, at most %.2f %% are allowed", share, most)
+	}
+	w.within("the daemon lets go of what it does not use", func() bool { return w.tellMemory(pid) <= residentMost })
+	w.allGo(tunnelAddress, listed, 100, 220)
+	w.allGo(clientAddress, unlisted, 100, 160)
+	if resident := w.tellMemory(pid); resident > residentMost {
+		w.Errorf("the daemon has %d KiB in memory after an hour's use, at most %d are allowed", resident, residentMost)
+	}
+}
+
+// idle is what the daemon takes of the processor for a while, in %.
+func (w *world) idle(pid int) float64 {
+	w.Helper()
+	const window = 40 * time.Second
+	start, began := processorTime(w, pid), time.Now()
+	w.within("time passes", func() bool { return time.Since(began) > window })
+	share := float64(processorTime(w, pid)-start) / float64(time.Since(began)) * 100
+	w.Logf("figure idle %.2f", share)
+	w.tellMemory(pid)
+	return share
+}
+
+// tellMemory logs what memory the daemon has, and gives what is resident, in KiB.
+func (w *world) tellMemory(pid int) (resident int) {
+	w.Helper()
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	w.must(err)
+	var told []string
 	for line := range strings.Lines(string(raw)) {
 		for _, key := range []string{"VmHWM:", "VmRSS:", "RssAnon:"} {
 			if strings.HasPrefix(line, key) {
-				w.Log(strings.Join(strings.Fields(line), " "))
+				told = append(told, strings.Join(strings.Fields(line), " "))
 			}
 		}
-		var resident int
-		if n, _ := fmt.Sscanf(line, "VmRSS: %d kB", &resident); n == 1 && resident > 24<<10 {
-			w.Errorf("the daemon has %d KiB in memory, at most 24 MiB are allowed", resident)
-		}
+		_, _ = fmt.Sscanf(line, "VmRSS: %d kB", &resident)
 	}
+	w.Log(strings.Join(told, ", "))
+	return resident
 }
 
 // processorTime is utime+stime of a process; ticks are hundredths (proc(5)).

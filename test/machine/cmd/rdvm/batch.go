@@ -48,7 +48,7 @@ func batches(quick bool, daemon string) []batch {
 		{pkg: "./ebpf", flags: differing},
 		{pkg: "./internal/tunnel", counted: true},       // it gives a process two seconds to answer
 		{pkg: "./netcfg", tools: true, sub: "nftables"}, // a minute a test and firewall
-		{pkg: "./test/machine/router", flags: []string{"-routerd", daemon}, must: []string{"TestRouter"}, counted: true},
+		{pkg: "./test/machine/router", flags: []string{"-routerd", daemon, "-counted"}, must: []string{"TestRouter"}, counted: true},
 	}
 	if quick {
 		for i, b := range all {
