@@ -1,9 +1,9 @@
-// Command routerd is the daemon and its command line in one binary.
-package main
-
 // A router's processors stay what they are: without this the runtime wakes up once a
 // second to look whether they have become more or less.
 //go:debug updatemaxprocs=0
+
+// Command routerd is the daemon and its command line in one binary.
+package main
 
 import (
 	"os"
