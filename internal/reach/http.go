@@ -10,8 +10,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/routerd/routerd/internal/catalogue"
 	"github.com/routerd/routerd/internal/web"
@@ -146,15 +146,16 @@ func (p *patient) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// titlePattern finds the title of a page. It is compiled when one is first looked
-// at.
-var titlePattern = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`(?is)<title[^>]*>\s*(.{0,120}?)\s*</title>`)
-})
+// titlePattern finds the title of a page. Counted repetitions would take every start
+// on a slow processor tens of milliseconds.
+var titlePattern = regexp.MustCompile(`(?is)<title[^>]*>\s*(.*?)\s*</title>`)
+
+// titleMost is how many characters a title may have.
+const titleMost = 120
 
 func titleOf(page []byte) string {
-	m := titlePattern().FindSubmatch(page)
-	if m == nil {
+	m := titlePattern.FindSubmatch(page)
+	if m == nil || utf8.RuneCount(m[1]) > titleMost {
 		return ""
 	}
 	return clean(string(m[1]))

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
@@ -166,18 +166,20 @@ func endpointOf(host string, port uint16, want string) (Endpoint, error) {
 	return Endpoint{Host: addr.String(), Port: port}, nil
 }
 
-// hostName is compiled when it is first needed: a start on a slow processor takes
-// tens of milliseconds for it, and most endpoints are addresses.
-var hostName = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$`)
-})
+// hostName is what names of hosts are made of. The length of labels is checked apart:
+// to compile counted repetitions takes every start on a slow processor tens of
+// milliseconds.
+var hostName = regexp.MustCompile(`^([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?$`)
+
+// isLong says whether a label is longer than names may have them.
+func isLong(label string) bool { return len(label) > 63 }
 
 // nameEndpoint checks a name as the resolver will want it: RFC 1123 labels, the
 // underscore let through, the whole up to 253 characters.
 func nameEndpoint(host string, port uint16, want string) (Endpoint, error) {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	// A name of digits and dots only is an address that was mistyped.
-	if len(host) > 253 || !hostName().MatchString(host) || strings.Trim(host, "0123456789.") == "" {
+	if len(host) > 253 || slices.ContainsFunc(strings.Split(host, "."), isLong) || !hostName.MatchString(host) || strings.Trim(host, "0123456789.") == "" {
 		return Endpoint{}, errors.New("neither a name nor an address: " + want +
 			"; write an international name in its xn-- form")
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"sync"
 )
 
 // Fault is one thing that is wrong in a tunnel's settings. Neither it nor its
@@ -79,10 +78,19 @@ func (fs Faults) at(source string) Faults {
 const (
 	maxShown = 64 // bytes of a value that a message repeats
 	hidden   = "(hidden)"
+	keyLeast = 20 // characters
 )
 
-// keyLike is compiled when something is wrong.
-var keyLike = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[A-Za-z0-9+/=_-]{20,}`) })
+// keyChars are runs of characters that keys are made of.
+var keyChars = regexp.MustCompile(`[A-Za-z0-9+/=_-]+`)
+
+// hideLong hides a run that is long enough to be a key, or most of one.
+func hideLong(run string) string {
+	if len(run) >= keyLeast {
+		return hidden
+	}
+	return run
+}
 
 // shown is a value fit for a message: short, printable and without anything
 // that could be a key. A key has 44 characters of base64 or 64 of hexadecimal,
@@ -95,7 +103,7 @@ func shown(value string) string {
 		}
 		return r
 	}, strings.ToValidUTF8(value, ""))
-	value = keyLike().ReplaceAllString(value, hidden)
+	value = keyChars.ReplaceAllStringFunc(value, hideLong)
 	if len(value) > maxShown {
 		value = strings.ToValidUTF8(value[:maxShown], "") + "…"
 	}

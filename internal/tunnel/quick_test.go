@@ -285,7 +285,7 @@ func FuzzParseQuick(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := ParseQuick(bytes.NewReader(data))
 		if err != nil {
-			if leak := keyLike().FindString(err.Error()); leak != "" {
+			if leak := keyLike.FindString(err.Error()); leak != "" {
 				t.Errorf("an error shows %q", leak)
 			}
 			return
@@ -294,8 +294,11 @@ func FuzzParseQuick(f *testing.F) {
 		if err != nil || !again.Equal(s) {
 			t.Errorf("%v written and read again is %v (%v)", s, again, err)
 		}
-		if keyLike().MatchString(regexp.MustCompile(`endpoint \S+`).ReplaceAllString(s.String(), "")) {
+		if keyLike.MatchString(regexp.MustCompile(`endpoint \S+`).ReplaceAllString(s.String(), "")) {
 			t.Errorf("settings print as %s", s)
 		}
 	})
 }
+
+// keyLike is what must not be shown.
+var keyLike = regexp.MustCompile(`[A-Za-z0-9+/=_-]{20,}`)

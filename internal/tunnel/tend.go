@@ -91,12 +91,17 @@ func (t *tunnel) quiet() bool {
 	if t.state.Health != Up || t.dead != "" || t.call != nil || t.pulse.at.IsZero() || !settled {
 		return false
 	}
+	return !t.asked() && t.carried == packets{t.pulse.rx, t.pulse.tx}
+}
+
+// asked says whether a peer owes an answer.
+func (t *tunnel) asked() bool {
 	for _, p := range t.peers {
 		if !p.track.askedAt.IsZero() {
-			return false
+			return true
 		}
 	}
-	return t.carried == packets{t.pulse.rx, t.pulse.tx}
+	return false
 }
 
 // began is when the newest of a tunnel's peers was seen first.

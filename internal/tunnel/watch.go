@@ -53,13 +53,22 @@ func (m *Manager) Watch(ctx context.Context, line []string) Watched {
 		}
 		if !t.pulse.at.IsZero() {
 			out.Heard[t.spec.Name] = now.Sub(t.pulse.heardAt)
-			out.Again = min(out.Again, t.pulse.next(now))
 		}
-		if rest := t.rest(now); rest < tendTime/2 {
-			out.Again = min(out.Again, rest)
-		}
+		out.Again = min(out.Again, t.next(now))
 	}
 	return out
+}
+
+// next is when to look again.
+func (t *tunnel) next(now time.Time) time.Duration {
+	again := lookRest
+	if !t.pulse.at.IsZero() {
+		again = t.pulse.next(now)
+	}
+	if rest := t.rest(now); rest < tendTime/2 {
+		again = min(again, rest)
+	}
+	return again
 }
 
 // look takes the device's counters and asks the peer if that is due.
