@@ -62,6 +62,19 @@ func (d *DataPlane) Stats() (Stats, error) {
 	return s, nil
 }
 
+// Guarded reads Stats.Guarded alone.
+func (d *DataPlane) Guarded() (uint64, error) {
+	var perCPU []uint64
+	if err := d.maps[bpfMapStats].Lookup(uint32(bpfRdStatRD_STAT_GUARDED), &perCPU); err != nil {
+		return 0, fmt.Errorf("read statistics: %w", err)
+	}
+	var sum uint64
+	for _, n := range perCPU {
+		sum += n
+	}
+	return sum, nil
+}
+
 // CountKey names a counter.
 type CountKey struct {
 	Destination Destination

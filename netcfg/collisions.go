@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 
 	"github.com/routerd/routerd/internal/owned"
@@ -180,8 +179,7 @@ func chainOwner(chain string) string {
 
 // nftUses reads a rule of nftables that is not ours.
 func nftUses(r rawRule) []markUse {
-	if r.table == owned.NFTable && r.family == byte(nftables.TableFamilyINet) ||
-		strings.HasPrefix(r.comment, owned.Comment) || isOurChain(r.chain) {
+	if r.ours() {
 		return nil
 	}
 	uses := scanMarks(r.exprs)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/vishvananda/netlink"
 )
@@ -28,11 +29,36 @@ func flowAddr(ip net.IP, port uint16) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(a.Unmap(), port), ok
 }
 
+// freedWithin bounds how long the kernel may take to take connections out of a
+// flowtable that is gone: some turns of RCU, in the background.
+const freedWithin = time.Second
+
 // DropConntrack lets the kernel forget the connections that match, so that
 // their next packet is judged and translated anew, and counts them. The kernel
-// keeps connections in hardware or software offload until they end: those are
-// an error, and Reset is what ends them.
+// keeps connections that a flowtable forwards: ours is flushed for it. What the
+// user's own has, in software or hardware, is an error, and Reset is what ends it.
 func (n *Net) DropConntrack(ctx context.Context, match FlowMatch) (int, error) {
+	total, err := dropConntrack(ctx, match)
+	if err == nil {
+		return total, nil
+	}
+	if flushed, flushErr := n.flushOffload(ctx); !flushed {
+		return total, errors.Join(err, flushErr)
+	}
+	for deadline := time.Now().Add(freedWithin); err != nil && time.Now().Before(deadline); {
+		select {
+		case <-ctx.Done():
+			return total, err
+		case <-time.After(freedWithin / 50):
+		}
+		var more int
+		more, err = dropConntrack(ctx, match)
+		total += more
+	}
+	return total, err
+}
+
+func dropConntrack(ctx context.Context, match FlowMatch) (int, error) {
 	var total int
 	var errs []error
 	for _, f := range []Family{IPv4, IPv6} {

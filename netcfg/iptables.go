@@ -260,6 +260,16 @@ func ruleDevice(rule string) string {
 	return ""
 }
 
+// offload does nothing: the target of iptables that would is not in mainline.
+func (f *iptFirewall) offload(d Desired) (why string, err error) {
+	if !d.Offload {
+		return whyOff, nil
+	}
+	return "the firewall is iptables: flowtables are nftables'", nil
+}
+
+func (f *iptFirewall) flushFast() (bool, error) { return false, nil }
+
 // cleanup removes our chains and every rule that names one or bears our
 // comment.
 func (f *iptFirewall) cleanup() (report, error) {

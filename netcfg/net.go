@@ -71,6 +71,12 @@ type firewall interface {
 	apply(d Desired, links linkTable) (report, error)
 	// own adds and removes learned addresses of a destination's own route.
 	own(id uint16, add, remove []netip.Addr) error
+	// offload makes what forwards connections past the rules what d says, and
+	// says why nothing does.
+	offload(d Desired) (why string, err error)
+	// flushFast puts those connections back on their usual way; false: there are
+	// none.
+	flushFast() (bool, error)
 	// devices names the devices of the paths that the rules in the kernel know.
 	devices() ([]string, error)
 	// cleanup removes everything of ours.

@@ -38,6 +38,9 @@ type Desired struct {
 	// from the LAN's devices, whatever the firewall's zones say, and from lo, and
 	// from nowhere else. 0: there is none.
 	ResolverPort uint16
+	// Offload has Net.Offload forward clients' established connections past routing,
+	// rules and chains. Apply does not look at it.
+	Offload bool
 }
 
 // Path is one path's rule (fwmark Mark(Index)/Mask lookup Table(Index)) and

@@ -31,6 +31,8 @@ type nftFirewall struct {
 	mu sync.Mutex
 	// sets are those that Apply made last, by name; guarded by mu.
 	sets map[string]ownSet
+	// fast is the flowtable that Offload made last; guarded by mu.
+	fast fastState
 }
 
 // nftHave is the part of the kernel's state that we compare with.
@@ -168,7 +170,9 @@ func readNFT(conn *nftables.Conn) (*nftHave, error) {
 func (h *nftHave) sort(c rawChain) {
 	switch {
 	case c.is(owned.NFTable):
-		h.chains[c.name] = c
+		if !isFastChain(c.name) {
+			h.chains[c.name] = c
+		}
 	case c.is(fw4Table) && (c.name == fw4Forward || c.name == fw4Input):
 		h.fw4[c.name] = nil
 	case c.drops && c.hook == int(*nftables.ChainHookForward) && isIPFamily(c.family):

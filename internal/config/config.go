@@ -78,6 +78,7 @@ type Main struct {
 	Resolvers     []string // https://, tls://, udp://, tcp:// URLs, in order
 	LocalDNS      bool
 	IPv6          bool
+	FlowOffload   bool // the kernel forwards established connections past the rules
 	MarkMask      owned.Mask
 	MaxAddresses  int
 	LogLevel      slog.Level

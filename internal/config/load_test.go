@@ -32,6 +32,7 @@ config routerd 'main'
 	list resolver 'tcp://9.9.9.9:53'
 	option local_dns 'off'
 	option ipv6 'false'
+	option flow_offload '0'
 	option mark_mask '0x00f00000'
 	option max_addresses '4096'
 	option log_level 'debug'
@@ -175,7 +176,7 @@ func TestAddressesAreFewerWhereMemoryIs(t *testing.T) {
 func TestParseFillsInDefaults(t *testing.T) {
 	want := Main{
 		Enabled: true, LAN: []string{"lan"}, OwnTraffic: true, DNS: DNSSecure,
-		Resolvers: []string{"https://1.1.1.1/dns-query"}, LocalDNS: true, IPv6: true,
+		Resolvers: []string{"https://1.1.1.1/dns-query"}, LocalDNS: true, IPv6: true, FlowOffload: true,
 		MarkMask: 0x0f000000, MaxAddresses: 16384,
 	}
 	const noMain = "config tunnel 'a'\n\toption config '/a'\n"
@@ -194,7 +195,7 @@ func TestParseNotesADisabledTunnelInUse(t *testing.T) {
 	text := strings.NewReplacer("dns 'observe'", "dns 'secure'", "local_dns 'off'", "local_dns '1'").Replace(all)
 	_, got := told(t, text)
 	want := []string{
-		`note: line 56, section exchanges, option tunnel, value "home": is a tunnel that is disabled`,
+		`note: line 57, section exchanges, option tunnel, value "home": is a tunnel that is disabled`,
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)

@@ -38,7 +38,7 @@ const defaultResolver = "https://1.1.1.1/dns-query"
 func defaultMain(memory uint64) Main {
 	return Main{
 		Enabled: true, LAN: []string{"lan"}, OwnTraffic: true, DNS: DNSSecure,
-		Resolvers: []string{defaultResolver}, LocalDNS: true, IPv6: true,
+		Resolvers: []string{defaultResolver}, LocalDNS: true, IPv6: true, FlowOffload: true,
 		MarkMask: owned.DefaultMask, MaxAddresses: defaultAddresses(memory), LogLevel: slog.LevelInfo,
 	}
 }
@@ -56,6 +56,7 @@ func (r *reader) main(s *uci.Section) Main {
 		checkedList("resolver", &m.Resolvers, checkUpstream),
 		boolField("local_dns", &m.LocalDNS),
 		boolField("ipv6", &m.IPv6),
+		boolField("flow_offload", &m.FlowOffload),
 		maskField("mark_mask", &m.MarkMask),
 		intField("max_addresses", &m.MaxAddresses, minAddresses, maxAddresses),
 		levelField("log_level", &m.LogLevel),

@@ -44,7 +44,7 @@ func TestParseTellsWhatIsWrongInMain(t *testing.T) {
 		"option metrics_listen :9640":   `metrics_listen, value ":9640": is not host:port, such as 127.0.0.1:9640 or [::1]:9640`,
 		"option metrics_listen ::1:x":   `metrics_listen, value "::1:x": is not host:port, such as 127.0.0.1:9640 or [::1]:9640`,
 		"option enabeld 1":              `enabeld, value "1": is not an option of a section of type routerd; did you mean "enabled"?`,
-		"option xyzzy 1":                `xyzzy, value "1": is not an option of a section of type routerd; allowed are enabled, lan, wan, own_traffic, dns, resolver, local_dns, ipv6, mark_mask, max_addresses, log_level, control, metrics_listen`,
+		"option xyzzy 1":                `xyzzy, value "1": is not an option of a section of type routerd; allowed are enabled, lan, wan, own_traffic, dns, resolver, local_dns, ipv6, flow_offload, mark_mask, max_addresses, log_level, control, metrics_listen`,
 	} {
 		t.Run(option, func(t *testing.T) {
 			_, got := told(t, head+"\t"+option+"\n")

@@ -27,7 +27,14 @@ type DataPlaneStatus struct {
 	Names        int  `json:"names"` // rules over names in the kernel
 	Flows        int  `json:"flows"`
 	Pinned       bool `json:"pinned"`
+	// FlowOffload is OffloadOn where the kernel forwards established connections past
+	// routing and rules, else why it does not.
+	FlowOffload string `json:"flow_offload"`
 }
+
+// OffloadOn is DataPlaneStatus.FlowOffload where established connections pass
+// routing and rules by.
+const OffloadOn = "on"
 
 // DNSStatus is what becomes of lookups. Counters are since the data plane was
 // made, those of the resolver since the daemon started.

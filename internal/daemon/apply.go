@@ -29,6 +29,7 @@ type view struct {
 	choices  map[string]steer.Choice // by name of destination
 	lan, wan []string                // devices
 	attached []string                // devices of lan whose clients are steered by now
+	slow     string                  // why no connection is forwarded past the rules; "": established ones are
 	problems []string                // of the last apply
 	refused  []string                // why the settings in the file are not in force
 	failed   string                  // why the kernel is not as it should be; "": it is
@@ -106,7 +107,8 @@ func (d *daemon) apply(ctx context.Context, e extent) error {
 		d.survey(ctx, s)
 	}
 	choices := d.choose(s.plan)
-	reached, err := d.net.Apply(ctx, d.desired(s, choices))
+	want := d.desired(s, choices)
+	reached, err := d.net.Apply(ctx, want)
 	if err != nil {
 		return fmt.Errorf("apply network state: %w", err)
 	}
@@ -131,6 +133,7 @@ func (d *daemon) apply(ctx context.Context, e extent) error {
 		}
 		d.set(func(v *view) { v.attached = v.lan })
 	}
+	d.offload(ctx, want)
 	d.tellProblems(slices.Concat(d.surveyed, reached.Warnings))
 	d.moved(ctx, choices)
 	d.set(func(v *view) { v.applied = true })
@@ -231,7 +234,7 @@ func (d *daemon) wanDevices(ctx context.Context) (found, problems []string) {
 // desired is the network state for the present choices.
 func (d *daemon) desired(s *settings, choices map[string]steer.Choice) netcfg.Desired {
 	out := netcfg.Desired{
-		Mask: s.cfg.Main.MarkMask, LAN: d.view.lan, WAN: d.view.wan, IPv6: s.cfg.Main.IPv6,
+		Mask: s.cfg.Main.MarkMask, LAN: d.view.lan, WAN: d.view.wan, IPv6: s.cfg.Main.IPv6, Offload: s.cfg.Main.FlowOffload,
 		Paths: []netcfg.Path{
 			{Index: owned.PathDirect, Name: steer.PathDirect, Up: true, IPv4: true, IPv6: true},
 			{Index: owned.PathBlock, Name: steer.PathBlock, End: netcfg.EndProhibit},

@@ -121,6 +121,7 @@ type daemon struct {
 	resolver   *dns.Resolver // nil: routerd is disabled
 	server     *nameServer   // nil: none runs
 	health     *health
+	fast       fast
 
 	reloads  chan reloadRequest
 	restarts chan struct{}

@@ -135,6 +135,7 @@ func (d *daemon) watchPaths(ctx context.Context) {
 	now := time.Now()
 	d.needUsed(now)
 	d.judgeTraffic(now, w.Heard)
+	d.mendOffload(ctx, now)
 	if !h.again.IsZero() && !now.Before(h.again) {
 		d.soil(pathsOnly)
 	}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -140,6 +141,7 @@ func (d *daemon) status(context.Context) (control.Status, error) {
 	out.DataPlane = control.DataPlaneStatus{
 		Hook: string(dp.Hook()), Devices: nonNil(v.attached), Addresses: use.addresses, MaxAddresses: use.room,
 		Names: len(v.settings.plan.Names), Flows: use.flows, Pinned: true,
+		FlowOffload: cmp.Or(v.slow, control.OffloadOn),
 	}
 	out.DNS = d.dnsStatus(&v, use.stats)
 	for _, t := range v.tunnels {

@@ -16,6 +16,14 @@ type daemonFacts struct {
 	err      error
 }
 
+// slow is why no connection passes the rules by; "": some do, or it is not known.
+func (f daemonFacts) slow() string {
+	if why := f.status.DataPlane.FlowOffload; why != control.OffloadOn {
+		return why
+	}
+	return ""
+}
+
 func askDaemon(ctx context.Context, socket string) daemonFacts {
 	client := control.NewClient(socket)
 	var f daemonFacts

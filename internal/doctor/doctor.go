@@ -32,14 +32,17 @@ func Run(ctx context.Context, o Options) []control.Finding {
 	network := gatherNetwork(o.Root)
 	system := gatherSystem(o.Root, o.Now())
 	var all []control.Finding
+	slow := ""
 	if o.Socket != "" {
-		all = append(all, judgeDaemon(askDaemon(ctx, o.Socket))...)
+		daemon := askDaemon(ctx, o.Socket)
+		all = append(all, judgeDaemon(daemon)...)
+		slow = daemon.slow()
 	}
 	all = append(all, settings...)
 	all = append(all, checkTunnelFiles(o.TunnelDir)...)
 	all = append(all, judgeKernel(gatherKernel(o.Root, o.BPFDir))...)
 	all = append(all, judgeFirewall(network)...)
-	all = append(all, judgeOffload(network)...)
+	all = append(all, judgeOffload(network, slow)...)
 	all = append(all, judgeOthers(network, system.processes, mask)...)
 	all = append(all, judgeDNS(system)...)
 	all = append(all, judgeClock(system.now)...)

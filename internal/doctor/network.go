@@ -2,10 +2,12 @@ package doctor
 
 import (
 	"os/exec"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 
 	"github.com/routerd/routerd/internal/control"
+	"github.com/routerd/routerd/internal/owned"
 )
 
 // networkFacts are what the network's settings are.
@@ -56,11 +58,26 @@ func judgeFirewall(f networkFacts) []control.Finding {
 	return out
 }
 
-func judgeOffload(f networkFacts) []control.Finding {
+// judgeOffload looks at flowtables; slow is why the daemon has none, "" where it
+// has one or cannot be asked.
+func judgeOffload(f networkFacts, slow string) []control.Finding {
+	ours := false
 	for _, t := range f.tables {
-		if len(t.flowtables) > 0 {
-			return []control.Finding{fine(topicOffload, "flow offload is on (flowtable "+t.flowtables[0]+" of table "+t.name+"), which is fine: a connection keeps its path for its life")}
+		switch {
+		case len(t.flowtables) == 0:
+		case t.name == owned.NFTable:
+			ours = true
+		default:
+			return []control.Finding{fine(topicOffload, "flow offload is on (flowtable "+t.flowtables[0]+" of table "+t.name+"), which is fine: a connection keeps its path for its life; routerd adds none of its own")}
 		}
+	}
+	switch {
+	case ours:
+		return []control.Finding{fine(topicOffload, "routerd lets established connections pass routing and rules by (option flow_offload)")}
+	case strings.Contains(slow, "kmod-nft-offload"):
+		return []control.Finding{note(topicOffload, "every packet passes routing and rules, which costs some throughput: "+slow, "install `kmod-nft-offload`")}
+	case slow != "":
+		return []control.Finding{note(topicOffload, "every packet passes routing and rules, which costs some throughput: "+slow, "nothing, unless throughput is short: docs/troubleshooting.md, \"Throughput\"")}
 	}
 	return []control.Finding{fine(topicOffload, "flow offload is off")}
 }

@@ -32,9 +32,13 @@ func TestFirewallFindings(t *testing.T) {
 }
 
 func TestOffloadIsToldAsFine(t *testing.T) {
-	expect(t, judgeOffload(networkFacts{}), "ok: flow offload is off")
+	expect(t, judgeOffload(networkFacts{}, ""), "ok: flow offload is off")
+	ours := networkFacts{tables: []nftTable{{name: "fw4"}, {name: "routerd", flowtables: []string{"fast"}}}}
+	expect(t, judgeOffload(ours, ""), "ok: routerd lets established connections pass")
+	expect(t, judgeOffload(networkFacts{}, "no flowtables (package kmod-nft-offload)"), "note: every packet passes routing and rules | kmod-nft-offload")
+	expect(t, judgeOffload(networkFacts{}, "nftables chain c of table t marks packets"), "note: every packet passes routing and rules, which costs some throughput: nftables chain c | nothing")
 	on := networkFacts{tables: []nftTable{{name: "other"}, {name: "fw4", flowtables: []string{"ft"}}}}
-	expect(t, judgeOffload(on), "ok: flow offload is on (flowtable ft of table fw4), which is fine")
+	expect(t, judgeOffload(on, "x"), "ok: flow offload is on (flowtable ft of table fw4), which is fine")
 }
 
 func rule(priority int, mark, mask uint32, table int) netlink.Rule {

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -27,6 +28,9 @@ var routerdFile = flag.String("routerd", "", "the routerd to test; without it, o
 // counted says that time passes by instructions here (scripts/vm --counted), which
 // others' work on this machine does not change.
 var counted = flag.Bool("counted", false, "time is counted: hold the daemon to what it may take of it")
+
+// offload is option flow_offload, for figures without it.
+var offload = flag.Bool("offload", true, "let established connections pass the rules by")
 
 // usual bounds waits: these machines are slow.
 const usual = 3 * time.Minute
@@ -90,6 +94,7 @@ config routerd 'main'
 	list lan 'br-lan'
 	option wan 'wan'
 	list resolver 'udp://` + resolver + `'
+	option flow_offload '` + strconv.FormatBool(*offload) + `'
 ` + tunnel + `
 config destination 'exchanges'
 	list category 'exchange'

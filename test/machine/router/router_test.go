@@ -53,6 +53,7 @@ func TestRouter(t *testing.T) {
 	w.tellFigures()
 	w.allGo(tunnelAddress, listed, 0, 30)
 	w.allGo(clientAddress, unlisted, 0, 30)
+	w.endsWhatBeganBefore()
 	w.survivesKill()
 	w.worksOverABadLine()
 	w.staysSmall()

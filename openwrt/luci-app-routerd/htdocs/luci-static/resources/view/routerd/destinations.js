@@ -63,6 +63,9 @@ function mainSection(m) {
 	o = s.option(form.Flag, 'ipv6', _('IPv6'));
 	o.default = o.enabled;
 	o.rmempty = false;
+	o = s.option(form.Flag, 'flow_offload', _('Flow offload'), _('Established connections pass routing and firewall chains by: full speed.'));
+	o.default = o.enabled;
+	o.rmempty = false;
 }
 
 function whatTab(s) {
