@@ -159,6 +159,8 @@ type linkInfo struct {
 	index int
 	mtu   int
 	up    bool
+	// carrier is the index of the device that carries a VLAN; 0 for all others.
+	carrier int
 }
 
 func listLinks() (linkTable, error) {
@@ -169,7 +171,11 @@ func listLinks() (linkTable, error) {
 	out := linkTable{}
 	for _, l := range links {
 		a := l.Attrs()
-		out[a.Name] = linkInfo{index: a.Index, mtu: a.MTU, up: a.Flags&1 != 0}
+		i := linkInfo{index: a.Index, mtu: a.MTU, up: a.Flags&1 != 0}
+		if l.Type() == "vlan" {
+			i.carrier = a.ParentIndex
+		}
+		out[a.Name] = i
 	}
 	return out, nil
 }

@@ -96,12 +96,6 @@ func (r rawRule) does(name string, data []attr) string {
 		if find(data, unix.NFTA_META_SREG) != nil {
 			return r.sets(beUint32(find(data, unix.NFTA_META_KEY)))
 		}
-	case "queue":
-		return "hands packets to a program"
-	case "dup":
-		return "copies packets"
-	case "quota":
-		return "counts packets"
 	case "limit":
 		if r.table != fw4Table && !r.logs() {
 			return "limits their rate"
@@ -111,7 +105,9 @@ func (r rawRule) does(name string, data []attr) string {
 			return "has target " + t
 		}
 	}
-	return ""
+	return map[string]string{
+		"queue": "hands packets to a program", "dup": "copies packets", "quota": "counts packets",
+	}[name]
 }
 
 // alteringTargets are those of iptables over nftables that do something with each

@@ -54,43 +54,51 @@ type fastState struct {
 
 // wantedFast is what Offload makes; without devices there is nothing to make.
 func wantedFast(d Desired, links linkTable) (fastState, error) {
-	var w fastState
+	there := func(name string) bool { return name != "" && links[name].index != 0 }
 	rs := &nftRules{}
-	use := func(name string) bool {
-		there := links[name].index != 0
-		if there {
-			w.devices = append(w.devices, name)
-		}
-		return there
-	}
+	var from, to []string
 	for _, lan := range d.LAN {
-		if use(lan) {
+		if there(lan) {
+			from = append(from, lan)
 			// The kernel itself takes TCP, UDP and GRE only, no connection with a
 			// helper and none that ends. GRE is nobody's download.
 			rs.add(chainFast, "from "+lan, iif(lan), ctState(expr.CtStateBitESTABLISHED), notGRE(), jump(chainTake))
 		}
 	}
-	from := len(w.devices)
 	for _, wan := range d.WAN {
-		if use(wan) {
-			rs.add(chainTake, "direct: leaves by "+wan, oif(wan), markIs(d.Mask, 0), flowAdd())
+		if there(wan) {
+			to = append(to, wan)
+			rs.add(chainTake, "direct: by "+wan, oif(wan), markIs(d.Mask, 0), flowAdd())
 		}
 	}
 	for _, p := range d.Paths {
-		if p.Device != "" && use(p.Device) {
+		if there(p.Device) {
+			to = append(to, p.Device)
 			// The way back is looked up with the packet's mark (nft_flow_route): our
 			// path's table knows none to the client. From here on it says nothing.
-			rs.add(chainTake, p.Name+": goes by "+p.Device, oif(p.Device),
+			rs.add(chainTake, p.Name+": by "+p.Device, oif(p.Device),
 				markIs(d.Mask, d.Mask.Mark(p.Index)), setMark(d.Mask, 0), flowAdd())
 		}
 	}
-	if from == 0 || from == len(w.devices) {
+	if min(len(from), len(to)) == 0 {
 		return fastState{}, rs.err
 	}
-	slices.Sort(w.devices)
-	w.devices = slices.Compact(w.devices)
-	w.table, w.rules = true, rs.list
-	return w, rs.err
+	devices := slices.Concat(from, to)
+	slices.Sort(devices)
+	return fastState{table: true, devices: slices.Compact(devices), rules: rs.list}, rs.err
+}
+
+// carrier names a device that carries a VLAN of another of them: it would take that
+// one's packets ahead of the programs there.
+func (t linkTable) carrier(devices []string) string {
+	for _, name := range devices {
+		for _, below := range devices {
+			if c := t[name].carrier; c != 0 && c == t[below].index {
+				return below
+			}
+		}
+	}
+	return ""
 }
 
 func notGRE() []expr.Any {
@@ -117,27 +125,32 @@ func (h *fastHave) is(w fastState) bool {
 		return false
 	}
 	for _, s := range fastChains() {
-		if c, ok := h.chains[s.name]; !ok || !s.is(c) {
-			return false
-		}
-	}
-	for _, s := range fastChains() {
-		var have, want []string
-		for _, r := range h.rules {
-			if r.chain == s.name {
-				have = append(have, r.comment)
-			}
-		}
-		for _, r := range w.rules {
-			if r.chain == s.name {
-				want = append(want, r.comment())
-			}
-		}
-		if !slices.Equal(have, want) {
+		c, ok := h.chains[s.name]
+		if !ok || !s.is(c) || !slices.Equal(h.comments(s.name), w.comments(s.name)) {
 			return false
 		}
 	}
 	return true
+}
+
+// comments are those of a chain's rules, in order: they tell rules apart.
+func (h *fastHave) comments(chain string) (out []string) {
+	for _, r := range h.rules {
+		if r.chain == chain {
+			out = append(out, r.comment)
+		}
+	}
+	return out
+}
+
+// comments are those that a chain's rules shall have.
+func (w fastState) comments(chain string) (out []string) {
+	for _, r := range w.rules {
+		if r.chain == chain {
+			out = append(out, r.comment())
+		}
+	}
+	return out
 }
 
 // readFast lists what there is of the flowtable, and what others have.
@@ -157,9 +170,21 @@ func readFast() (*fastHave, error) {
 			}
 		}
 	}
+	if err := h.readRules(hooks); err != nil {
+		return nil, err
+	}
+	if h.foreign == "" && (legacyTable(IPv4, tableMangle) || legacyTable(IPv6, tableMangle)) {
+		h.foreign = "iptables has a table mangle, which may change packets"
+	}
+	return h, h.readFlowtables()
+}
+
+// readRules keeps ours, and what is against it of those of others that concern
+// forwarded packets; hooks are the chains' by table and name.
+func (h *fastHave) readRules(hooks map[string]int) error {
 	rules, err := listRules("", "")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, r := range rules {
 		if r.ours() {
@@ -168,9 +193,13 @@ func readFast() (*fastHave, error) {
 			h.foreign = r.obstacle()
 		}
 	}
+	return nil
+}
+
+func (h *fastHave) readFlowtables() error {
 	flowtables, err := listFlowtables()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, f := range flowtables {
 		if f.ours() {
@@ -179,10 +208,7 @@ func readFast() (*fastHave, error) {
 			h.foreign = fmt.Sprintf("flowtable %s of table %s does it: the firewall's own flow offload is on", f.name, f.table)
 		}
 	}
-	if h.foreign == "" && (legacyTable(IPv4, tableMangle) || legacyTable(IPv6, tableMangle)) {
-		h.foreign = "iptables has a table mangle, which may change packets"
-	}
-	return h, nil
+	return nil
 }
 
 func localHook(hook int) bool {
@@ -266,6 +292,9 @@ func (f *nftFirewall) planFast(d Desired) (h *fastHave, w fastState, why string,
 	default:
 		if w, err = wantedFast(d, links); err == nil && !w.table {
 			why = "there are no two devices to forward between"
+		}
+		if below := links.carrier(w.devices); below != "" {
+			w, why = fastState{}, "device "+below+" carries another of the devices"
 		}
 	}
 	return h, w, why, err

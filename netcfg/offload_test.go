@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os/exec"
 	"regexp"
 	"strings"
 	"syscall"
@@ -28,6 +29,19 @@ func offload(t *testing.T, n *Net, d Desired) {
 	if why != "" {
 		t.Fatalf("Offload: %s", why)
 	}
+}
+
+// loads says whether the kernel takes a ruleset; it fails the test where that is
+// not for want of an expression.
+func loads(t *testing.T, ruleset string) bool {
+	t.Helper()
+	cmd := exec.Command("nft", "-f", "-")
+	cmd.Stdin = strings.NewReader(ruleset)
+	out, err := cmd.CombinedOutput()
+	if err != nil && !strings.Contains(string(out), "No such file or directory") {
+		t.Fatalf("nft: %v\n%s", err, out)
+	}
+	return err == nil
 }
 
 // whyNot is the reason that Offload gives, whatever the kernel has.
@@ -287,13 +301,13 @@ func TestConnectionsMeetTheRulesWhereOthersNeedThat(t *testing.T) {
 		{"segment size", "tcp flags syn tcp option maxseg size set rt mtu", ""},
 		{"connection's mark", "ct mark set 5", ""},
 	} {
-		input(t, "table inet other {\nchain c {\ntype filter hook forward priority 10;\n"+tt.rule+"\n}\n}\n", "nft", "-f", "-")
-		want := tt.want
-		if want == "" {
-			want = free
+		if !loads(t, "table inet other {\nchain c {\ntype filter hook forward priority 10;\n"+tt.rule+"\n}\n}\n") {
+			t.Logf("%s: this kernel has no such rules", tt.name)
+			continue
 		}
-		if why := whyNot(t, n, d); !strings.Contains(why, want) || want == "" && why != "" {
-			t.Errorf("%s: %q, want %q", tt.name, why, want)
+		why := whyNot(t, n, d)
+		if ok := why == free; tt.want == "" && !ok || tt.want != "" && !strings.Contains(why, tt.want) {
+			t.Errorf("%s: %q, want %q", tt.name, why, tt.want)
 		}
 		run(t, "nft delete table inet other")
 	}
@@ -304,9 +318,21 @@ func TestConnectionsMeetTheRulesWhereOthersNeedThat(t *testing.T) {
 	if why := whyNot(t, n, w.state()); why != whyOff {
 		t.Errorf("switched off: %q", why)
 	}
-	run(t, "ip link del wan")
-	if why := whyNot(t, n, d); free == "" && why != "" {
-		t.Errorf("with no WAN, tunnels only: %q", why)
+}
+
+func TestADeviceBelowAnotherIsInNoFlowtable(t *testing.T) {
+	links := linkTable{"eth0": {index: 2}, "eth0.2": {index: 3, carrier: 2}, "wan": {index: 4}}
+	for _, tt := range []struct {
+		devices []string
+		want    string
+	}{
+		{[]string{"eth0", "wan"}, ""},
+		{[]string{"eth0.2", "wan"}, ""},
+		{[]string{"eth0", "eth0.2"}, "eth0"},
+	} {
+		if got := links.carrier(tt.devices); got != tt.want {
+			t.Errorf("%q: %q carries another, want %q", tt.devices, got, tt.want)
+		}
 	}
 }
 
