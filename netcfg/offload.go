@@ -248,7 +248,9 @@ func remakeFast(conn *nftables.Conn, h *fastHave, w fastState) {
 // offload makes the flowtable what d says. Why it is not is no error.
 func (f *nftFirewall) offload(d Desired) (why string, err error) {
 	var w fastState
-	for range commitTries {
+	// A device that has just gone gives the same error as a kernel that lacks all
+	// of it, which then looks for a module each time.
+	for range 2 {
 		var h *fastHave
 		if h, w, why, err = f.planFast(d); err != nil {
 			return "", err

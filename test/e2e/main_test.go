@@ -14,10 +14,16 @@ import (
 	"github.com/routerd/routerd/test/lab"
 )
 
+// Where there is no Go, as in a virtual machine, both programs are built before.
+var (
+	routerdFile = flag.String("routerd", "", "the routerd to test; without it, one is built")
+	rdlabFile   = flag.String("rdlab", "", "the lab's program; without it, it is built")
+)
+
 // shared is the lab of the tests that need no other: each begins and ends with
 // a router without routerd.
 var shared = sync.OnceValues(func() (*lab.Lab, error) {
-	return lab.Up(context.Background(), lab.Options{Name: "shared"})
+	return lab.Up(context.Background(), lab.Options{Name: "shared", Program: *rdlabFile})
 })
 
 // TestMain builds routerd once, and gives the labs a state directory of their
@@ -41,6 +47,9 @@ func run(m *testing.M) int {
 		return 1
 	}
 	build := exec.Command("go", "build", "-o", binary(), "../../cmd/routerd")
+	if *routerdFile != "" {
+		build = exec.Command("cp", *routerdFile, binary())
+	}
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build routerd: %v\n%s", err, out)
 		return 1
@@ -73,6 +82,7 @@ func sharedLab(t *testing.T) *lab.Lab {
 // ownLab raises a lab that only this test has.
 func ownLab(t *testing.T, o lab.Options) *lab.Lab {
 	t.Helper()
+	o.Program = *rdlabFile
 	l, err := lab.Up(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
