@@ -29,9 +29,6 @@ var routerdFile = flag.String("routerd", "", "the routerd to test; without it, o
 // others' work on this machine does not change.
 var counted = flag.Bool("counted", false, "time is counted: hold the daemon to what it may take of it")
 
-// offload is option flow_offload, for figures without it.
-var offload = flag.Bool("offload", true, "let established connections pass the rules by")
-
 // usual bounds waits: these machines are slow.
 const usual = 3 * time.Minute
 
@@ -94,7 +91,7 @@ config routerd 'main'
 	list lan 'br-lan'
 	option wan 'wan'
 	list resolver 'udp://` + resolver + `'
-	option flow_offload '` + strconv.FormatBool(*offload) + `'
+	option flow_offload '` + strconv.FormatBool(!w.slow) + `'
 ` + tunnel + `
 config destination 'exchanges'
 	list category 'exchange'

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -302,11 +303,17 @@ func (w *world) kernel() string {
 // octets in a second, three times.
 func (w *world) throughput() []float64 {
 	w.Helper()
+	return w.downloads(addressOf("n1.plain.example"))
+}
+
+// downloads measures three downloads from an address, octets in a second.
+func (w *world) downloads(from netip.Addr) []float64 {
+	w.Helper()
 	var all []float64
 	for range 3 {
 		var c net.Conn
 		var err error
-		w.in(w.client, func() { c, err = net.DialTimeout("tcp4", addressOf("n1.plain.example").String()+":80", time.Minute) })
+		w.in(w.client, func() { c, err = net.DialTimeout("tcp4", from.String()+":80", time.Minute) })
 		w.must(err)
 		_ = c.SetDeadline(time.Now().Add(usual))
 		_, err = fmt.Fprintln(c, "send")
@@ -327,9 +334,10 @@ func (w *world) throughput() []float64 {
 	return all
 }
 
+func median(all []float64) float64 { return slices.Sorted(slices.Values(all))[len(all)/2] }
+
 func tellRatio(t *testing.T, plain, steered []float64) {
 	t.Helper()
-	median := func(all []float64) float64 { return slices.Sorted(slices.Values(all))[len(all)/2] }
 	t.Logf("plain forwarding %.1f MB/s, not steered with routerd %.1f MB/s", median(plain)/1e6, median(steered)/1e6)
 	t.Logf("figure ratio %.2f", median(steered)/median(plain))
 }

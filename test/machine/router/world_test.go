@@ -36,6 +36,7 @@ type world struct {
 	dir                       string // of settings, socket and state
 	client, router, net, exit *host
 	installed                 string // the routerd that runs
+	slow                      bool   // its option flow_offload is off
 	daemon                    *exec.Cmd
 	log                       string
 }
