@@ -248,6 +248,11 @@ func TestTheFlowtableIsMended(t *testing.T) {
 	w, n, d := fastWorld(t)
 	want := tidy(run(t, "nft list table inet routerd"))
 	golden(t, "nft-offload.txt", want)
+	handles := tidy(run(t, "nft -a list table inet routerd"))
+	apply(t, n, d)
+	offload(t, n, d)
+	offload(t, newNet(t, WithFirewall(NFTables)), d) // the next process
+	same(t, "made again though nothing had changed", handles, tidy(run(t, "nft -a list table inet routerd")))
 	for what, spoil := range map[string]string{
 		"a device made anew": "ip link del rd-home",
 		"rules deleted":      "nft flush chain inet routerd take",
