@@ -35,9 +35,9 @@ type tunnel struct {
 	tendedAt time.Time // when it was looked at last
 	carried  packets   // what the device had carried by then, as Watch saw it
 
-	pulse pulse
-	asked []asked // questions whose answers would show that the peers answer
-	dead  string  // why Watch takes the peer for dead; "": it does not
+	pulse   pulse
+	waiting []asked // questions whose answers would show that the peers answer
+	dead    string  // why Watch takes the peer for dead; "": it does not
 
 	child   *child    // the process this manager started and has not reaped
 	crashes int       // starts in a row that did not last

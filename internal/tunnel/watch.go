@@ -103,7 +103,7 @@ func (m *Manager) death(t *tunnel, now time.Time, came func() uint64) string {
 // learn finds out whether a peer answers questions, by the answers themselves:
 // what else comes meanwhile says nothing.
 func (m *Manager) learn(t *tunnel, now time.Time) {
-	if slices.ContainsFunc(t.asked, func(a asked) bool { return refused(a.by) }) {
+	if slices.ContainsFunc(t.waiting, func(a asked) bool { return refused(a.by) }) {
 		t.pulse = t.pulse.answered(now)
 		t.unlearn()
 	}
@@ -140,28 +140,28 @@ func (m *Manager) sendQuestions(t *tunnel) int {
 // question asks an address, by the socket that waits for earlier answers if there
 // is one.
 func (t *tunnel) question(to netip.Addr) error {
-	i := slices.IndexFunc(t.asked, func(a asked) bool { return a.to == to })
+	i := slices.IndexFunc(t.waiting, func(a asked) bool { return a.to == to })
 	if i >= 0 {
-		if _, err := t.asked[i].by.Write([]byte{0}); err == nil {
+		if _, err := t.waiting[i].by.Write([]byte{0}); err == nil {
 			return nil
 		}
-		_ = t.asked[i].by.Close()
-		t.asked = slices.Delete(t.asked, i, i+1)
+		_ = t.waiting[i].by.Close()
+		t.waiting = slices.Delete(t.waiting, i, i+1)
 	}
 	c, err := question(t.spec.Device, to)
 	if err != nil {
 		return err
 	}
-	t.asked = append(t.asked, asked{to, c})
+	t.waiting = append(t.waiting, asked{to, c})
 	return nil
 }
 
 // unlearn closes the sockets that wait for answers.
 func (t *tunnel) unlearn() {
-	for _, a := range t.asked {
+	for _, a := range t.waiting {
 		_ = a.by.Close()
 	}
-	t.asked = nil
+	t.waiting = nil
 }
 
 // shookSince says whether a handshake was seen since a moment.
