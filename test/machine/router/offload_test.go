@@ -24,6 +24,7 @@ func TestFlowOffloadPays(t *testing.T) {
 	name := fmt.Sprintf(listed, 2)
 	_, err = w.lookUp(name)
 	w.must(err)
+	w.staysSmall() // once it has looked names up
 	fast, fastSteered := w.throughput(), w.downloads(addressOf(name))
 	w.slow = true
 	w.settings(tunnel)
@@ -33,6 +34,7 @@ func TestFlowOffloadPays(t *testing.T) {
 	if off.DataPlane.FlowOffload == on.DataPlane.FlowOffload {
 		t.Skipf("flow offload is %q, on or off", on.DataPlane.FlowOffload)
 	}
+	w.staysSmall()
 	slow, slowSteered := w.throughput(), w.downloads(addressOf(name))
 	t.Logf("plain forwarding %.1f MB/s; not steered: with flow offload %.1f (%.2f), without %.1f (%.2f)",
 		median(plain)/1e6, median(fast)/1e6, median(fast)/median(plain), median(slow)/1e6, median(slow)/median(plain))
