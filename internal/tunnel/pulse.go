@@ -131,13 +131,11 @@ func (p pulse) due(now time.Time) bool {
 		}
 		// One that never answers is not asked for ever.
 		return now.Sub(p.last) >= every && (p.answers > 0 || p.questions < manyQuestions)
-	case p.answers < knownAnswers:
-	case p.owed > 0:
+	case p.answers >= knownAnswers && p.owed > 0:
 		return now.Sub(p.last) >= p.patience()
-	case p.busy && now.Sub(p.last) >= p.usedEvery:
-		return true
 	}
-	return now.Sub(p.missedAt) >= calmTime && p.missed(now)
+	return p.answers >= knownAnswers && p.busy && now.Sub(p.last) >= p.usedEvery ||
+		p.missed(now) && now.Sub(p.missedAt) >= calmTime
 }
 
 // missed says whether the peer is silent though it should not be.

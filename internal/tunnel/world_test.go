@@ -237,10 +237,13 @@ func (w testWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// eventually calls f until it succeeds.
+// slower is how much slower than a quiet machine one may be that others use.
+const slower = 4
+
+// eventually calls f until it succeeds, for as long as that takes on a quiet machine.
 func eventually(t *testing.T, within time.Duration, f func() error) {
 	t.Helper()
-	deadline := time.Now().Add(within)
+	deadline := time.Now().Add(slower * within)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
