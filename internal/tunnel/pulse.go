@@ -131,11 +131,17 @@ func (p pulse) due(now time.Time) bool {
 		}
 		// One that never answers is not asked for ever.
 		return now.Sub(p.last) >= every && (p.answers > 0 || p.questions < manyQuestions)
-	case p.answers >= knownAnswers && p.owed > 0:
+	}
+	return p.answers >= knownAnswers && p.dueAnyway(now) ||
+		p.missed(now) && now.Sub(p.missedAt) >= calmTime
+}
+
+// dueAnyway is due for a peer that answers questions and says other things.
+func (p pulse) dueAnyway(now time.Time) bool {
+	if p.owed > 0 {
 		return now.Sub(p.last) >= p.patience()
 	}
-	return p.answers >= knownAnswers && p.busy && now.Sub(p.last) >= p.usedEvery ||
-		p.missed(now) && now.Sub(p.missedAt) >= calmTime
+	return p.busy && now.Sub(p.last) >= p.usedEvery
 }
 
 // missed says whether the peer is silent though it should not be.
