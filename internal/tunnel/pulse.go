@@ -21,9 +21,11 @@ const (
 	manyQuestions  = 12
 	// calmTime is for how long a peer that was asked because of its silence is not
 	// asked for that again, and usedEvery for how long one that packets go to is not
-	// asked at all, lossyEvery where questions or answers get lost. Linux answers
+	// asked at all: nearEvery where answers come soon, lossyEvery where questions or
+	// answers get lost. Linux answers
 	// six questions in a row and then one a second (net.ipv4.icmp_ratelimit).
 	calmTime   = 1500 * time.Millisecond
+	nearEvery  = 1500 * time.Millisecond
 	usedEvery  = 3 * time.Second
 	lossyEvery = 15 * time.Second
 	// answerSoon is for how long an answer may be on its way while other packets
@@ -179,9 +181,13 @@ func (p pulse) answered(now time.Time) pulse {
 	if p.owed > 0 {
 		p.answering = min(max(now.Sub(p.owedAt), p.answering*7/8), slowestMost)
 	}
-	p.usedEvery = usedEvery
-	if p.owed > 1 && now.Sub(p.owedAt) > answerSoon {
+	switch {
+	case p.owed > 1 && now.Sub(p.owedAt) > answerSoon:
 		p.usedEvery = lossyEvery
+	case p.answering > 2*questionEvery:
+		p.usedEvery = usedEvery
+	default:
+		p.usedEvery = nearEvery
 	}
 	p.answers++
 	p.owed, p.answeredAt = 0, now

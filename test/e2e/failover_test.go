@@ -48,6 +48,9 @@ func TestDeadTunnelIsLeftUnderTraffic(t *testing.T) {
 		{"its packets are dropped", func(w *world) {
 			w.interfere(lab.Interference{Kind: interfere.Drop, Addresses: exitPrefix()})
 		}},
+		{"what is sent to it is lost", func(w *world) {
+			w.on(lab.Exit, "nft", "table inet lost { chain in { type filter hook prerouting priority -400; udp dport 51820 drop; }; }")
+		}},
 		{"its far side dies", func(w *world) { w.on(lab.Exit, "pkill", "-9", "-f", "wireguard") }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
