@@ -6,4 +6,4 @@ package ebpf
 import _ "embed"
 
 //go:embed image_bpfel.img
-var imageBytes []byte
+var packedImage string

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/cilium/ebpf"
 )
@@ -46,7 +47,7 @@ const (
 
 // loadImage reads the embedded image.
 func loadImage() (*collection, error) {
-	raw, err := unpackImage(imageBytes)
+	raw, err := unpackImage(packedImage)
 	if err != nil {
 		return nil, fmt.Errorf("read image: %w", err)
 	}
@@ -55,8 +56,8 @@ func loadImage() (*collection, error) {
 
 // unpackImage undoes what folder image does last: it compresses the first line and
 // the code, of which each field of the instructions is a column of its own.
-func unpackImage(packed []byte) ([]byte, error) {
-	raw, err := io.ReadAll(flate.NewReader(bytes.NewReader(packed)))
+func unpackImage(packed string) ([]byte, error) {
+	raw, err := io.ReadAll(flate.NewReader(strings.NewReader(packed)))
 	if err != nil {
 		return nil, err
 	}

@@ -99,7 +99,7 @@ func TestBrokenImagesAreRefused(t *testing.T) {
 }
 
 // packed compresses as folder image does.
-func packed(t *testing.T, raw string) []byte {
+func packed(t *testing.T, raw string) string {
 	t.Helper()
 	var b bytes.Buffer
 	w, err := flate.NewWriter(&b, flate.BestCompression)
@@ -112,7 +112,7 @@ func packed(t *testing.T, raw string) []byte {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return b.Bytes()
+	return b.String()
 }
 
 func TestAnImageIsUnpackedByItsColumns(t *testing.T) {
@@ -123,10 +123,10 @@ func TestAnImageIsUnpackedByItsColumns(t *testing.T) {
 	if got, err := unpackImage(packed(t, "{}\n")); err != nil || string(got) != "{}\n" {
 		t.Errorf("without code: %q, %v", got, err)
 	}
-	for what, image := range map[string][]byte{
-		"cut short":  imageBytes[:len(imageBytes)/2],
-		"empty":      nil,
-		"not packed": []byte("{}\n"),
+	for what, image := range map[string]string{
+		"cut short":  packedImage[:len(packedImage)/2],
+		"empty":      "",
+		"not packed": "{}\n",
 		"odd":        packed(t, "{}\n"+"oOrRffFFccccCCC"),
 	} {
 		if got, err := unpackImage(image); err == nil {

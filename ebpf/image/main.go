@@ -90,7 +90,7 @@ package ebpf
 import _ "embed"
 
 //go:embed %s.img
-var imageBytes []byte
+var packedImage string
 `, o.constraint, name)
 	return os.WriteFile(name+".go", []byte(code), 0o644)
 }
