@@ -152,6 +152,89 @@ timer_overlay() {
   GO_OVERLAY=(-overlay "$dir/mips.json")
 }
 
+# What small_linker changes in the file of Go's linker that writes the tables of
+# functions, a line of it and what stands there instead, in turn: tables of lines are
+# not gathered, functions point to none, no file is named.
+LINKER_EDITS=(
+  'pcSyms := []loader.Sym{pcsp, pcfile, pcline}' 'pcSyms, _ := []loader.Sym{pcsp}, []loader.Sym{pcfile, pcline}'
+  'uint32(ldr.SymValue(pcfile))' '0*uint32(pcfile)'
+  'uint32(ldr.SymValue(pcline))' '0*uint32(pcline)'
+  'startLine = fi.StartLine()' 'startLine = 0'
+  'startLine = inlFunc.StartLine()' 'startLine = 0'
+  'state.generateFilenameTabs(ctxt, compUnits, funcs)' 'state.generateFilenameTabs(ctxt, compUnits, nil)'
+)
+
+# small_linker sets GO_LINKER to the arguments that have go build link by a linker
+# which leaves files and lines out of the tables of functions. Stack traces of such
+# a binary name functions and offsets, and scripts/trace adds the lines. The linker
+# is the installed Go's, with LINKER_EDITS; it is built once for each Go. Where the
+# installed Go's looks otherwise, or cannot be built, its own is used and a line says
+# so; test/linker fails then.
+small_linker() {
+  local source dir key
+  # shellcheck disable=SC2034
+  GO_LINKER=()
+  source=$(go env GOROOT)/src/cmd/link/internal/ld/pcln.go
+  if ! key=$(edited_linker "$source" | cat - <(go version) | sha256sum); then
+    say "note: this Go's linker is not the one that is known; the binary keeps files and lines"
+    return
+  fi
+  key=${key:0:16}
+  dir=$tools/link-$key
+  [[ -x $dir/link ]] || build_linker "$source" "$dir" "$key" || {
+    say "note: the linker without files and lines could not be built; the binary keeps them"
+    return 0
+  }
+  # shellcheck disable=SC2034
+  GO_LINKER=(-toolexec "'$dir/toolexec'")
+}
+
+# edited_linker FILE prints the file with LINKER_EDITS. It fails, and prints nothing,
+# unless each of the lines is there exactly once.
+edited_linker() {
+  local text rest i from
+  [[ -r $1 ]] || return
+  text=$(<"$1")
+  for ((i = 0; i < ${#LINKER_EDITS[@]}; i += 2)); do
+    from=${LINKER_EDITS[i]}
+    rest=${text//"$from"/}
+    ((${#text} - ${#rest} == ${#from})) || return
+    text=${text/"$from"/"${LINKER_EDITS[i + 1]}"}
+  done
+  printf '%s\n' "$text"
+}
+
+# build_linker SOURCE DIR KEY builds the linker into DIR, beside what -toolexec
+# takes. Others may do the same at the same time: DIR appears whole. go tells
+# linkers apart by what they say of themselves, so that ours says KEY too.
+build_linker() {
+  local new
+  say "building Go's linker without files and lines, once for this Go"
+  mkdir -p "$tools"
+  new=$(mktemp -d "$tools/link.XXXXXX")
+  chmod 755 "$new"
+  cat >"$new/toolexec" <<-END
+	#!/bin/sh
+	case \${1##*/} in
+	link) shift ;;
+	*) exec "\$@" ;;
+	esac
+	[ "\$1" = -V=full ] || exec "\${0%/*}/link" "\$@"
+	"\${0%/*}/link" "\$@" | sed '/buildID=/!s/\$/ $3/'
+	END
+  chmod 755 "$new/toolexec"
+  edited_linker "$1" >"$new/pcln.go"
+  printf '{"Replace": {"%s": "%s"}}\n' "$1" "$new/pcln.go" >"$new/overlay.json"
+  if (
+    cd "$root" && GOOS=$(go env GOHOSTOS) GOARCH=$(go env GOHOSTARCH) GOFLAGS='' CGO_ENABLED=0 \
+      go build -trimpath -overlay "$new/overlay.json" -ldflags='-s -w' -o "$new/link" cmd/link
+  ); then
+    mv -T "$new" "$2" 2>/dev/null || true
+  fi
+  rm -rf "$new"
+  [[ -x $2/link ]]
+}
+
 # need_tools COMMAND:PACKAGE … installs the packages of the commands (or files,
 # by absolute path) that are missing.
 need_tools() {
