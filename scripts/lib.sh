@@ -154,7 +154,8 @@ timer_overlay() {
 
 # What small_linker changes in the file of Go's linker that writes the tables of
 # functions, a line of it and what stands there instead, in turn: tables of lines are
-# not gathered, functions point to none, no file is named.
+# not gathered, functions point to none, no file is named. And tables of how arguments
+# lie on the stack are left out, by which traces give their values.
 LINKER_EDITS=(
   'pcSyms := []loader.Sym{pcsp, pcfile, pcline}' 'pcSyms, _ := []loader.Sym{pcsp}, []loader.Sym{pcfile, pcline}'
   'uint32(ldr.SymValue(pcfile))' '0*uint32(pcfile)'
@@ -162,14 +163,18 @@ LINKER_EDITS=(
   'startLine = fi.StartLine()' 'startLine = 0'
   'startLine = inlFunc.StartLine()' 'startLine = 0'
   'state.generateFilenameTabs(ctxt, compUnits, funcs)' 'state.generateFilenameTabs(ctxt, compUnits, nil)'
+  # How arguments lie is not told, nor what stands behind it, and what is empty at the end.
+  'fdSyms = ldr.Funcdata(s, fdSyms)'
+  'for fdSyms = ldr.Funcdata(s, fdSyms); len(fdSyms) > abi.FUNCDATA_ArgInfo || len(fdSyms) > 0 && fdSyms[len(fdSyms)-1] == 0; { fdSyms = fdSyms[:len(fdSyms)-1] }'
+  'numFuncData := ldr.NumFuncdata(s)' 'numFuncData := len(funcData(ldr, s, fi, 0, nil))'
 )
 
 # small_linker sets GO_LINKER to the arguments that have go build link by a linker
-# which leaves files and lines out of the tables of functions. Stack traces of such
-# a binary name functions and offsets, and scripts/trace adds the lines. The linker
-# is the installed Go's, with LINKER_EDITS; it is built once for each Go. Where the
-# installed Go's looks otherwise, or cannot be built, its own is used and a line says
-# so; test/linker fails then.
+# which leaves files, lines and arguments out of the tables of functions. Stack traces
+# of such a binary name functions and offsets, and scripts/trace adds the lines. The
+# linker is the installed Go's, with LINKER_EDITS; it is built once for each Go. Where
+# the installed Go's looks otherwise, or cannot be built, its own is used and a line
+# says so; test/linker fails then.
 small_linker() {
   local source dir key
   # shellcheck disable=SC2034

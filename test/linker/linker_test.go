@@ -37,8 +37,8 @@ func (c crash) tell(t *testing.T) {
 	inOrder(t, string(out),
 		"caller main.tell ? 0 true\n", "frame main.tell ? 0\n", "frame main.main ? 0\n",
 		`source=?:0 msg="with source"`, "recovered runtime error: invalid memory address",
-		"main.(*box).number(", "\t?:0 +0x", "main.(*box).size(...)\n\t?:0\n", "main.(*box).depth(...)\n\t?:0\n",
-		"main.open(", "\t?:0 +0x", "main.tell(", "\t?:0 +0x", "main.main(", "\t?:0 +0x")
+		"main.(*box).number()\n\t?:0 +0x", "main.(*box).size(...)\n\t?:0\n", "main.(*box).depth(...)\n\t?:0\n",
+		"main.open()\n\t?:0 +0x", "main.tell(", "\t?:0 +0x", "main.main(", "\t?:0 +0x")
 	noLines(t, out)
 	lined, err := exec.Command(c.ordinary, "tell").CombinedOutput()
 	if err != nil || !bytes.Contains(lined, []byte("main.go:")) {
@@ -52,7 +52,7 @@ func (c crash) panics(t *testing.T) {
 		t.Errorf("ended with %v, want 2", err)
 	}
 	inOrder(t, string(out), "panic: runtime error: invalid memory address", "[signal SIGSEGV", "goroutine ",
-		"main.(*box).number(", "main.(*box).depth(...)\n\t?:0\n", "main.open(", "\t?:0 +0x",
+		"main.(*box).number()\n\t?:0 +0x", "main.(*box).depth(...)\n\t?:0\n", "main.open()\n\t?:0 +0x",
 		"created by main.main in goroutine 1\n\t?:0 +0x")
 	noLines(t, out)
 }
