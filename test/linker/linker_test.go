@@ -8,15 +8,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 )
 
 // crash is built once for all tests: by the linker of scripts/lib.sh, into ours, and
-// by Go's own, into ordinary.
+// by Go's own, into ordinary, and with symbols into debug.
 type crash struct {
-	ours, ordinary string
+	ours, ordinary, debug string
 }
 
 func TestTracesOfTheSmallBinary(t *testing.T) {
@@ -25,6 +26,7 @@ func TestTracesOfTheSmallBinary(t *testing.T) {
 	t.Run("of a panic", c.panics)
 	t.Run("of all goroutines", c.dumps)
 	t.Run("of a stack without end", c.overflows)
+	t.Run("get their lines back", c.traced)
 	t.Run("the same bytes each time", c.sameBytes)
 }
 
@@ -77,7 +79,7 @@ func (c crash) dumps(t *testing.T) {
 	if err := cmd.Wait(); status(err) != 2 {
 		t.Errorf("ended with %v, want 2", err)
 	}
-	inOrder(t, stderr.String(), "SIGQUIT: quit", "goroutine 1 ", "time.Sleep(", "main.main(", "\t?:0 +0x",
+	inOrder(t, stderr.String(), "SIGQUIT: quit", "goroutine 1 ", "main.main(", "\t?:0 +0x",
 		"main.wait(", "\t?:0 +0x", "created by main.main in goroutine 1\n\t?:0 +0x")
 	noLines(t, stderr.Bytes())
 }
@@ -89,6 +91,46 @@ func (c crash) overflows(t *testing.T) {
 	}
 	inOrder(t, string(out), "fatal error: stack overflow", "runtime.morestack(", "main.main.func1(", "frames elided", "main.main(")
 	noLines(t, out)
+}
+
+// scripts/trace says what a binary with lines says by itself, also where the trace
+// went through procd's log or slog.
+func (c crash) traced(t *testing.T) {
+	for _, mode := range []string{"panic", "tell"} {
+		bare, _ := exec.Command(c.ours, mode).CombinedOutput()
+		lined, _ := exec.Command(c.ordinary, mode).CombinedOutput()
+		_, stack, _ := strings.Cut(string(bare), "goroutine ")
+		want := places(string(lined))
+		if len(want) < 5 {
+			t.Fatalf("%s: only %q", mode, want)
+		}
+		for form, text := range map[string]string{
+			"as it is": string(bare),
+			"logread":  strings.ReplaceAll("\n"+string(bare), "\n", "\nMon Nov 30 18:22:34 2026 daemon.err routerd[1234]: "),
+			"slog":     `level=ERROR msg="a handler failed" stack="goroutine ` + strings.NewReplacer("\n", `\n`, "\t", `\t`).Replace(stack) + `"`,
+		} {
+			if form == "slog" && mode == "panic" {
+				continue // the signal's line, which says where the first place is, is not in a handler's trace
+			}
+			cmd := exec.Command("../../scripts/trace", "--binary", c.debug, "linux/amd64")
+			cmd.Stdin = strings.NewReader(text)
+			out, err := cmd.CombinedOutput()
+			if got := places(string(out)); err != nil || !slices.Equal(got, want) {
+				t.Errorf("%s, %s: %v\n%s\nwant %q", mode, form, err, out, want)
+			}
+		}
+	}
+}
+
+// places gives the lines of a trace that tell a file, a line and an offset.
+func places(trace string) []string {
+	var found []string
+	for line := range strings.Lines(trace) {
+		if strings.HasPrefix(line, "\t") {
+			found = append(found, strings.TrimSpace(line))
+		}
+	}
+	return found
 }
 
 func (c crash) sameBytes(t *testing.T) {
@@ -162,10 +204,11 @@ func TestLinkerThatDoesNotBuildIsLeft(t *testing.T) {
 func build(t *testing.T) crash {
 	t.Helper()
 	dir := t.TempDir()
-	c := crash{ours: filepath.Join(dir, "ours"), ordinary: filepath.Join(dir, "ordinary")}
+	c := crash{ours: filepath.Join(dir, "ours"), ordinary: filepath.Join(dir, "ordinary"), debug: filepath.Join(dir, "debug")}
 	out := script(t, `cd test/linker/testdata/crash; small_linker
 		go build -trimpath -ldflags='-s -w -buildid=' "${GO_LINKER[@]}" -o "$1" .
-		go build -trimpath -ldflags='-s -w -buildid=' -o "$2" .`, c.ours, c.ordinary)
+		go build -trimpath -ldflags='-s -w -buildid=' -o "$2" .
+		go build -trimpath -o "$3" .`, c.ours, c.ordinary, c.debug)
 	if strings.Contains(out, "note: ") {
 		t.Fatalf("LINKER_EDITS of scripts/lib.sh have to follow this Go: %s", out)
 	}

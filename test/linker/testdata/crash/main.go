@@ -29,7 +29,10 @@ func (b *box) number() int { return len(fmt.Sprint(*b.inner)) }
 func open(b *box) int { return b.depth() }
 
 //go:noinline
-func wait(c chan struct{}) { <-c }
+func wait(there, c chan struct{}) {
+	close(there)
+	<-c
+}
 
 func tell() {
 	pc, file, line, ok := runtime.Caller(0)
@@ -57,7 +60,9 @@ func main() {
 		go open(&box{inner: &box{}})
 		time.Sleep(time.Hour)
 	case "dump":
-		go wait(make(chan struct{}))
+		there := make(chan struct{})
+		go wait(there, make(chan struct{}))
+		<-there
 		fmt.Println("ready")
 		time.Sleep(time.Hour)
 	case "overflow":
