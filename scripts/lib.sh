@@ -58,16 +58,17 @@ MACHINE_PACKAGES=(
 #
 # A copy of a generic function is named after its types, in up to 700 octets, which
 # stack traces do not show; of a longer name than this there is a hash of 64 digits.
-# All packages need the same, or there are two copies of one function.
-NAMES=-d=maxshapelen=60
+# Deferred calls written out at each end of a function are some more. All packages
+# need the same, or there are two copies of one function.
+LESS=-d=maxshapelen=60,noopendefer=1
 # shellcheck disable=SC2034
 SMALL_CODE=(
-  "-gcflags=all=-l $NAMES"
-  "-gcflags=golang.org/x/crypto/...=$NAMES" "-gcflags=vendor/golang.org/x/crypto/...=$NAMES"
-  "-gcflags=crypto/internal/fips140/...=$NAMES" "-gcflags=crypto/subtle=$NAMES" "-gcflags=crypto/cipher=$NAMES"
-  "-gcflags=golang.zx2c4.com/wireguard/...=$NAMES"
-  "-gcflags=internal/byteorder=$NAMES" "-gcflags=encoding/binary=$NAMES" "-gcflags=math/bits=$NAMES"
-  "-gcflags=runtime/...=$NAMES"
+  "-gcflags=all=-l $LESS"
+  "-gcflags=golang.org/x/crypto/...=$LESS" "-gcflags=vendor/golang.org/x/crypto/...=$LESS"
+  "-gcflags=crypto/internal/fips140/...=$LESS" "-gcflags=crypto/subtle=$LESS" "-gcflags=crypto/cipher=$LESS"
+  "-gcflags=golang.zx2c4.com/wireguard/...=$LESS"
+  "-gcflags=internal/byteorder=$LESS" "-gcflags=encoding/binary=$LESS" "-gcflags=math/bits=$LESS"
+  "-gcflags=runtime/...=$LESS"
 )
 
 # say prints one line of progress, named after the script.
