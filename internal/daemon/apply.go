@@ -125,10 +125,7 @@ func (d *daemon) apply(ctx context.Context, e extent) error {
 		d.serveNames(ctx)
 	}
 	if e == everything {
-		made := d.beginTunnels(ctx, s)
-		err := d.dp.Attach(d.view.lan, d.view.wan, s.cfg.Main.OwnTraffic, newest)
-		made(err == nil)
-		if err != nil {
+		if err := d.dp.Attach(d.view.lan, d.view.wan, s.cfg.Main.OwnTraffic, newest); err != nil {
 			return fmt.Errorf("attach programs: %w", err)
 		}
 		d.set(func(v *view) { v.attached = v.lan })

@@ -151,9 +151,8 @@ func (d *daemon) use(ctx context.Context, s *settings) error {
 	if d.ensured == nil && standing(specs) {
 		d.ensureTunnels(ctx, specs)
 	}
-	first := d.ensured == nil
 	// Marks must lead somewhere before there are any, and programs be there
-	// before tunnels are taken, which are made meanwhile the first time.
+	// before the tunnels are made, which takes time.
 	err := d.apply(ctx, everything)
 	d.serveNames(ctx)
 	if err != nil {
@@ -163,9 +162,7 @@ func (d *daemon) use(ctx context.Context, s *settings) error {
 		d.closeServer() // nothing is turned to it any more
 	}
 	d.releasePaths(ctx, s)
-	if !first {
-		d.ensureTunnels(ctx, specs)
-	}
+	d.ensureTunnels(ctx, specs)
 	return d.apply(ctx, pathsOnly)
 }
 
@@ -270,30 +267,6 @@ func (d *daemon) ensureTunnels(ctx context.Context, specs []tunnel.Spec) {
 	d.warn("make a tunnel", err)
 	d.ensured = specs
 	d.set(func(v *view) { v.tunnels = states })
-}
-
-// beginTunnels begins to make the tunnels if there are none yet, beside the loading
-// of programs, which takes a slow processor seconds: their peers answer meanwhile.
-// No table leads into a tunnel before what it gives is called, which waits for
-// them, and takes note of them if the programs are at work.
-func (d *daemon) beginTunnels(ctx context.Context, s *settings) (made func(take bool)) {
-	if d.ensured != nil {
-		return func(bool) {}
-	}
-	specs := d.resolved(ctx, s.specs)
-	result := make(chan error, 1)
-	go func() { // waited for by made
-		_, err := d.tunnels.Ensure(ctx, specs)
-		result <- err
-	}()
-	return func(take bool) {
-		d.warn("make a tunnel", <-result)
-		if !take {
-			return
-		}
-		d.ensured = specs
-		d.tunnelsAre(d.tunnels.Refresh(ctx))
-	}
 }
 
 // expected is what to say of tunnels until they have been made: what is known
