@@ -78,8 +78,11 @@ type pulse struct {
 	owed       int       // questions since the last answer to one
 	owedAt     time.Time // the first of them
 	answeredAt time.Time // the last answer
-	answering  time.Duration
-	usedEvery  time.Duration
+	// took is what the last answers took, each since the first question it was owed
+	// to: an outage or a loss makes one long, a long way all.
+	took      [3]time.Duration
+	answering time.Duration // the shortest of them
+	usedEvery time.Duration
 }
 
 // observe takes a look at the device's counters into account.
@@ -179,10 +182,10 @@ func (p pulse) tried(now time.Time) pulse {
 // answered notes the answer to a question.
 func (p pulse) answered(now time.Time) pulse {
 	if p.owed > 0 {
-		p.answering = min(max(now.Sub(p.owedAt), p.answering*7/8), slowestMost)
+		p = p.timed(min(now.Sub(p.owedAt), slowestMost))
 	}
 	switch {
-	case p.owed > 1 && now.Sub(p.owedAt) > answerSoon:
+	case p.took[0] > answerSoon && p.took[1] > answerSoon:
 		p.usedEvery = lossyEvery
 	case p.answering > 2*questionEvery:
 		p.usedEvery = usedEvery
@@ -191,6 +194,16 @@ func (p pulse) answered(now time.Time) pulse {
 	}
 	p.answers++
 	p.owed, p.answeredAt = 0, now
+	return p
+}
+
+// timed notes what an answer took.
+func (p pulse) timed(took time.Duration) pulse {
+	if p.took == [3]time.Duration{} {
+		p.took = [3]time.Duration{took, took, took}
+	}
+	p.took = [3]time.Duration{took, p.took[0], p.took[1]}
+	p.answering = min(p.took[0], p.took[1], p.took[2])
 	return p
 }
 

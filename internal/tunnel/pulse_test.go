@@ -185,6 +185,32 @@ func TestPeerThatHearsNothingIsToldThoughItGoesOnSending(t *testing.T) {
 	}
 }
 
+func TestAnOutageDoesNotMakeTheNextOneBeToldLater(t *testing.T) {
+	retransmissions := func(l *line) func(time.Duration) {
+		return every(70*time.Millisecond, func() { l.send(false); l.rx++ })
+	}
+	for _, first := range []time.Duration{500 * time.Millisecond, 1200 * time.Millisecond, 3 * time.Second, 8 * time.Second} {
+		for _, deaf := range []bool{false, true} {
+			for phase := range 50 {
+				l := newLine(20 * time.Millisecond)
+				l.run(20*time.Second, requests(l))
+				l.dead, l.deaf = !deaf, deaf
+				l.run(first, retransmissions(l))
+				l.dead, l.deaf = false, false
+				l.run(10*time.Second+time.Duration(phase)*30*time.Millisecond, requests(l))
+
+				l.goneAt, l.backAt = time.Time{}, time.Time{}
+				died := l.now
+				l.deaf = true
+				l.run(10*time.Second, retransmissions(l))
+				if took := l.goneAt.Sub(died); l.goneAt.IsZero() || took > 4500*time.Millisecond {
+					t.Fatalf("%s away (deaf: %t), phase %d: the next time told after %s", first, deaf, phase, took)
+				}
+			}
+		}
+	}
+}
+
 func TestDeadTunnelThatRestedIsToldWithinTwoAndAHalfSeconds(t *testing.T) {
 	for phase := range 100 { // when it is used again, within a look
 		l := newLine(80 * time.Millisecond)
