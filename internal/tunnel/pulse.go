@@ -232,6 +232,21 @@ func (p pulse) question(now time.Time, packets int, line uint64) pulse {
 	return p
 }
 
+// suffered says whether the peer has been silent, or has owed answers, for so long
+// that its line may have been dead.
+func (p pulse) suffered() bool { return p.questions >= goneQuestions || p.owed >= goneQuestions }
+
+// again counts anew how long a peer is silent or owes an answer.
+func (p pulse) again(now time.Time) pulse {
+	if p.questions > 0 {
+		p.questions, p.first = 1, now
+	}
+	if p.owed > 0 {
+		p.owed, p.owedAt = 1, now
+	}
+	return p
+}
+
 // gone says whether the peer has ceased to answer, as far as that can be seen
 // from its silence alone.
 func (p pulse) gone(now time.Time) bool {

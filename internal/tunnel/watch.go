@@ -82,10 +82,33 @@ func (m *Manager) look(t *tunnel, now time.Time, came func() uint64) {
 		t.pulse = pulse{}
 		return
 	}
-	t.pulse = t.pulse.observe(now, rx, tx)
-	m.learn(t, now)
+	answered := slices.ContainsFunc(t.waiting, func(a asked) bool { return refused(a.by) })
+	m.note(t, now, rx, tx, answered)
+	m.learn(t, now, answered)
 	if t.pulse.due(now) {
 		m.inquire(t, now, came)
+	}
+}
+
+// note takes the device's counters into account, and whether a question was answered.
+func (m *Manager) note(t *tunnel, now time.Time, rx, tx uint64, answered bool) {
+	suffered := t.pulse.suffered()
+	t.pulse = t.pulse.observe(now, rx, tx)
+	if answered {
+		t.pulse = t.pulse.answered(now)
+	}
+	if suffered && !t.pulse.suffered() {
+		m.outageEnded(t, now)
+	}
+}
+
+// outageEnded gives the other tunnels another chance: what was dead may have been
+// the line, and their next packet is on its way.
+func (m *Manager) outageEnded(of *tunnel, now time.Time) {
+	for _, t := range m.tunnels {
+		if t != of && t.dead == "" {
+			t.pulse = t.pulse.again(now)
+		}
 	}
 }
 
@@ -101,10 +124,9 @@ func (m *Manager) death(t *tunnel, now time.Time, came func() uint64) string {
 }
 
 // learn finds out whether a peer answers questions, by the answers themselves:
-// what else comes meanwhile says nothing.
-func (m *Manager) learn(t *tunnel, now time.Time) {
-	if slices.ContainsFunc(t.waiting, func(a asked) bool { return refused(a.by) }) {
-		t.pulse = t.pulse.answered(now)
+// what else comes meanwhile says nothing. answered: one just came.
+func (m *Manager) learn(t *tunnel, now time.Time, answered bool) {
+	if answered {
 		t.unlearn()
 	}
 	// A handshake takes both directions: a peer that made one does not answer

@@ -107,6 +107,40 @@ func TestDeadPeerIsToldByItsSilenceWhileTheLineLives(t *testing.T) {
 	}
 }
 
+func TestTunnelsThatFellSilentTogetherMayComeBackOneAfterTheOther(t *testing.T) {
+	now := time.Now()
+	known := pulse{}.observe(now, 1, 1)
+	known.answers = knownAnswers
+	asked := func(p pulse, times int) pulse {
+		for range times {
+			now = now.Add(2 * questionEvery)
+			p = p.question(now, 1, 0)
+		}
+		return p
+	}
+	for name, packets := range map[string]uint64{"silent": 0, "heard, but deaf": 1} {
+		t.Run(name, func(t *testing.T) {
+			a, b := &tunnel{}, &tunnel{}
+			m := &Manager{tunnels: []*tunnel{a, b}}
+			a.pulse = asked(known, deafQuestions)
+			b.pulse = a.pulse
+			line := func() uint64 { return 0 }
+			m.note(a, now, 2, 1, true)
+			if why := m.death(b, now, line); why != "" {
+				t.Fatalf("the other one is back, and this one at once: %s", why)
+			}
+			for range deafQuestions {
+				b.pulse = asked(b.pulse, 1)
+				m.note(a, now, a.pulse.rx+1, 1, true)
+				m.note(b, now, b.pulse.rx+packets, 1, false)
+			}
+			if m.death(b, now, line) == "" {
+				t.Error("it stays silent, but lives")
+			}
+		})
+	}
+}
+
 func TestAdministeredSilenceOfDeviceIsNoDeath(t *testing.T) {
 	newWorld(t)
 	m := newTestManager(t, nil)
