@@ -95,6 +95,7 @@ func (d *daemon) endFlows(ctx context.Context, match func(ebpf.Flow) bool) {
 	type pair struct{ client, server netip.AddrPort }
 	ended := map[pair]bool{}
 	var resets []netcfg.Reset
+	deviceOf := deviceNames()
 	for _, f := range all {
 		if !match(f) || f.Flags&ebpf.FlowEnded != 0 {
 			continue
@@ -106,8 +107,8 @@ func (d *daemon) endFlows(ctx context.Context, match func(ebpf.Flow) bool) {
 			// The next packet of the same socket takes the new path.
 			forget = append(forget, f)
 		}
-		if i, err := net.InterfaceByIndex(f.Ifindex); err == nil {
-			resets = append(resets, netcfg.Reset{Proto: f.Protocol, Client: f.Client, Server: f.Server, Seq: f.Ack, Device: i.Name})
+		if device := deviceOf(f.Ifindex); device != "" {
+			resets = append(resets, netcfg.Reset{Proto: f.Protocol, Client: f.Client, Server: f.Server, Seq: f.Ack, Device: device})
 		}
 	}
 	if len(ended) == 0 {
@@ -121,6 +122,23 @@ func (d *daemon) endFlows(ctx context.Context, match func(ebpf.Flow) bool) {
 	d.warn("forget tracked connections", err)
 	d.warn("reset clients' connections", d.net.Reset(ctx, resets))
 	d.log.Info("flows ended", "count", len(ended))
+}
+
+// deviceNames gives devices' names by their indices, "" where there is none. It asks
+// the kernel once a device: an answer has all devices in it, and thousands of flows
+// come by a few.
+func deviceNames() func(index int) string {
+	known := map[int]string{}
+	return func(index int) string {
+		name, ok := known[index]
+		if !ok {
+			if i, err := net.InterfaceByIndex(index); err == nil {
+				name = i.Name
+			}
+			known[index] = name
+		}
+		return name
+	}
 }
 
 // warn logs an error, each kind of it once a minute at the most.
