@@ -21,9 +21,9 @@ const (
 	manyQuestions  = 12
 	// calmTime is for how long a peer that was asked because of its silence is not
 	// asked for that again, and usedEvery for how long one that packets go to is not
-	// asked at all: nearEvery where answers come soon, lossyEvery where questions or
-	// answers get lost. Linux answers
-	// six questions in a row and then one a second (net.ipv4.icmp_ratelimit).
+	// asked at all: nearEvery where answers come soon, lossyEvery where the last ones
+	// all took long. Linux answers six questions in a row and then one a second
+	// (net.ipv4.icmp_ratelimit).
 	calmTime   = 1500 * time.Millisecond
 	nearEvery  = 1500 * time.Millisecond
 	usedEvery  = 3 * time.Second
@@ -185,7 +185,7 @@ func (p pulse) answered(now time.Time) pulse {
 		p = p.timed(min(now.Sub(p.owedAt), slowestMost))
 	}
 	switch {
-	case p.took[0] > answerSoon && p.took[1] > answerSoon:
+	case p.answering > answerSoon:
 		p.usedEvery = lossyEvery
 	case p.answering > 2*questionEvery:
 		p.usedEvery = usedEvery

@@ -194,10 +194,13 @@ func TestAnOutageDoesNotMakeTheNextOneBeToldLater(t *testing.T) {
 			for phase := range 50 {
 				l := newLine(20 * time.Millisecond)
 				l.run(20*time.Second, requests(l))
-				l.dead, l.deaf = !deaf, deaf
-				l.run(first, retransmissions(l))
-				l.dead, l.deaf = false, false
-				l.run(10*time.Second+time.Duration(phase)*30*time.Millisecond, requests(l))
+				for range 2 { // not long after each other
+					l.dead, l.deaf = !deaf, deaf
+					l.run(first, retransmissions(l))
+					l.dead, l.deaf = false, false
+					l.run(2500*time.Millisecond+time.Duration(phase)*30*time.Millisecond, requests(l))
+				}
+				l.run(5*time.Second, requests(l))
 
 				l.goneAt, l.backAt = time.Time{}, time.Time{}
 				died := l.now
