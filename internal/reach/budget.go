@@ -7,7 +7,7 @@ import "time"
 type Limits struct {
 	Checks      int   // a minute, in the long run
 	BurstChecks int   // at once, on top
-	Routine     int   // a minute, of those that nothing but the time asks for
+	Routine     int   // a minute, of those that nothing but the time asks for; as many of what has failed for long
 	Bytes       int64 // a minute, in the long run, of checks without a transfer
 	DeepBytes   int64 // the same of those with one
 	BurstBytes  int64 // at once, on top, of either
@@ -18,7 +18,7 @@ type Limits struct {
 // milliseconds of a PC's processor, but a tenth of a second of a small router's.
 const (
 	routineTime  = 180 * time.Millisecond // a minute: 0.3 % of one processor
-	leastRoutine = 6                      // checks a minute, whatever they take
+	leastRoutine = 2                      // checks a minute, whatever they take
 )
 
 // DefaultLimits are those of the router: in no minute more than 120 checks begin,

@@ -26,8 +26,10 @@ const (
 	// earlyRest is how long a target rests between checks, however many signs ask
 	// for one.
 	earlyRest = 10 * time.Second
-	// maxBackOff bounds the interval of targets that keep failing.
-	maxBackOff = 10 * time.Minute
+	// maxBackOff bounds the interval of targets that keep failing, which doubles
+	// mostDoublings times.
+	maxBackOff    = 10 * time.Minute
+	mostDoublings = 4
 	// unusedAfter is when a destination counts as unused; it is then checked every
 	// unusedInterval.
 	unusedAfter    = 24 * time.Hour
@@ -68,6 +70,7 @@ type Schedule struct {
 	running int // checks under way
 	checks  bucket
 	routine bucket // checks that nothing but the time asks for
+	lasting bucket // checks of what has failed for long
 	bytes   bucket // of checks without a transfer
 	deep    bucket // bytes of checks with one
 }
@@ -98,6 +101,7 @@ func NewSchedule(limits Limits, random *rand.Rand, now time.Time) *Schedule {
 		checks: newBucket(float64(limits.Checks), float64(limits.BurstChecks), now),
 		// No more than a minute's worth at once.
 		routine: newBucket(float64(limits.Routine), float64(limits.Routine), now),
+		lasting: newBucket(float64(limits.Routine), float64(limits.Routine), now),
 		bytes:   newBucket(float64(limits.Bytes), float64(limits.BurstBytes), now),
 		deep:    newBucket(float64(limits.DeepBytes), float64(limits.BurstBytes), now),
 	}
@@ -175,15 +179,28 @@ func (s *Schedule) Due(now time.Time) []Start {
 	return out
 }
 
-// isRoutine says that nothing but the time asks for a check.
-func (it *item) isRoutine() bool { return !it.early && !it.confirm && it.fails == 0 }
+// leisure is what bounds a check for the processor's sake, nil where something but
+// the time asks for it. Neither what works nor what has failed for long keeps the
+// other waiting.
+func (s *Schedule) leisure(it *item) *bucket {
+	switch {
+	case it.early || it.confirm:
+		return nil
+	case it.fails == 0:
+		return &s.routine
+	case it.fails > mostDoublings:
+		return &s.lasting
+	}
+	return nil
+}
 
-// rest is how long a routine check waits for the processor's sake; 0 for others.
+// rest is how long a check waits for the processor's sake.
 func (s *Schedule) rest(now time.Time, it *item) time.Duration {
-	if !it.isRoutine() {
+	b := s.leisure(it)
+	if b == nil {
 		return 0
 	}
-	return s.routine.wait(now, float64(s.paths))
+	return b.wait(now, float64(s.paths))
 }
 
 // choose says whether a target's next check has a transfer, and how long until
@@ -210,8 +227,8 @@ func (s *Schedule) start(now time.Time, it *item, deep bool) Start {
 	it.begun, it.running, it.charged, it.deep = now, s.paths, s.cost(deep), deep
 	s.running += it.running
 	s.checks.take(now, float64(s.paths))
-	if it.isRoutine() {
-		s.routine.take(now, float64(s.paths))
+	if b := s.leisure(it); b != nil {
+		b.take(now, float64(s.paths))
 	}
 	it.early = false
 	s.bucketOf(deep).take(now, it.charged)
@@ -319,10 +336,9 @@ func (s *Schedule) plan(now time.Time, it *item, d Done) {
 
 // interval is the time to the next check.
 func (it *item) interval(now time.Time) time.Duration {
-	const most = 4 // doublings
 	d := it.Interval
 	if it.fails > 0 {
-		d = min(d<<min(it.fails-1, most), max(d, maxBackOff))
+		d = min(d<<min(it.fails-1, mostDoublings), max(d, maxBackOff))
 	}
 	if now.Sub(it.used) >= unusedAfter {
 		d = max(d, unusedInterval)

@@ -341,11 +341,11 @@ func TestASlowProcessorIsAskedForFewRoutineChecks(t *testing.T) {
 	if limits.Routine != leastRoutine {
 		t.Fatalf("%d routine checks a minute on a slow processor, want %d", limits.Routine, leastRoutine)
 	}
-	failing := false
+	failing, all := false, false
 	m := &simulation{
 		s: NewSchedule(limits, rand.New(rand.NewPCG(1, 1)), epoch), now: epoch, paths: paths,
 		takes: func(key string, _ bool) (time.Duration, Done) {
-			return time.Second, Done{Failing: failing && key == bad}
+			return time.Second, Done{Failing: all || failing && key == bad}
 		},
 	}
 	m.s.Set(epoch, items(targets, time.Minute), paths)
@@ -360,6 +360,8 @@ func TestASlowProcessorIsAskedForFewRoutineChecks(t *testing.T) {
 		{"while all works", func() { m.until(m.now.Add(10 * time.Minute)) }, time.Hour, "", 59 * leastRoutine / paths, 61 * leastRoutine / paths},
 		{"after a sign that something is wrong", func() { m.s.Early(m.now) }, 90 * time.Second, "", targets, 2 * targets},
 		{"once a target fails", func() { failing = true; m.until(m.now.Add(time.Hour)) }, time.Hour, bad, 5, 8},
+		{"and the others", func() {}, time.Hour, "", 59*leastRoutine/paths + 5, 61*leastRoutine/paths + 8},
+		{"when all fail for long", func() { all = true; m.until(m.now.Add(4 * time.Hour)) }, time.Hour, "", 59 * leastRoutine / paths, 61 * leastRoutine / paths},
 	} {
 		c.before()
 		began := m.now
