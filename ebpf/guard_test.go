@@ -202,7 +202,7 @@ func TestGuardAnswersListedQueriesFromBehindNewDevices(t *testing.T) {
 }
 
 func TestAttachTellsWhichDevicesAreNew(t *testing.T) {
-	w := newWorld(t)
+	w := ownWorld(t)
 	newest := func() uint32 {
 		var c bpfRdConfig
 		if err := w.maps[bpfMapConfig].Lookup(uint32(0), &c); err != nil {

@@ -25,7 +25,7 @@ func (w *world) again(t *testing.T, change ...func(*Options)) *DataPlane {
 }
 
 func TestTheNextProcessAdoptsWhatItFinds(t *testing.T) {
-	w := servedWorld(t)
+	w := ownServedWorld(t)
 	w.goes(t, "SYN", to("198.51.100.1"), tunnelA)
 	before, flow := w.knownAddrs(t), w.onlyFlow(t)
 	if w.Adopted() {
@@ -51,7 +51,7 @@ func TestTheNextProcessAdoptsWhatItFinds(t *testing.T) {
 
 func TestOpenTakesEntriesOverIntoMapsOfAnotherSize(t *testing.T) {
 	for _, size := range []int{64, 4096} {
-		w := servedWorld(t)
+		w := ownServedWorld(t)
 		w.goes(t, "SYN", to("198.51.100.1"), tunnelA)
 		mustAttach(t, w.DataPlane, "lan0")
 		before := w.knownAddrs(t)
@@ -76,7 +76,7 @@ func TestOpenTakesEntriesOverIntoMapsOfAnotherSize(t *testing.T) {
 
 // A lost address would be reached by the WAN.
 func TestMapThatHoldsTooMuchToBecomeSmallerStaysAsItIs(t *testing.T) {
-	w := servedWorld(t)
+	w := ownServedWorld(t)
 	mustAttach(t, w.DataPlane, "lan0")
 	before := w.knownAddrs(t)
 	if len(before) != 20 {
@@ -103,7 +103,7 @@ func TestMapThatHoldsTooMuchToBecomeSmallerStaysAsItIs(t *testing.T) {
 // A process that ends between Open and Attach leaves the programs that run, and
 // those that come after it, the maps as they were.
 func TestOpenAloneChangesNothing(t *testing.T) {
-	w := servedWorld(t)
+	w := ownServedWorld(t)
 	mustAttach(t, w.DataPlane, "lan0")
 	before := w.knownAddrs(t)
 	if err := w.again(t, func(o *Options) { o.MaxAddresses = 4 }).Close(); err != nil {
@@ -116,7 +116,7 @@ func TestOpenAloneChangesNothing(t *testing.T) {
 }
 
 func TestOpenRebuildsMapsOfAnotherVersion(t *testing.T) {
-	w := servedWorld(t)
+	w := ownServedWorld(t)
 	mustAttach(t, w.DataPlane, "lan0")
 	if err := w.setConfig(func(c *bpfRdConfig) { c.Abi = abi + 1 }); err != nil {
 		t.Fatal(err)
@@ -133,7 +133,7 @@ func TestOpenRebuildsMapsOfAnotherVersion(t *testing.T) {
 }
 
 func TestOpenReplacesAMapOfAnotherLayout(t *testing.T) {
-	w := servedWorld(t)
+	w := ownServedWorld(t)
 	foreign, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Hash, KeySize: 4, ValueSize: 4, MaxEntries: 4})
 	if err != nil {
 		t.Fatal(err)
@@ -155,7 +155,7 @@ func TestOpenReplacesAMapOfAnotherLayout(t *testing.T) {
 }
 
 func TestOpenMendsHalfDeletedPins(t *testing.T) {
-	w := servedWorld(t)
+	w := ownServedWorld(t)
 	mustAttach(t, w.DataPlane, "lan0", "wan0")
 	pins, err := os.ReadDir(w.opts.Dir)
 	if err != nil {
@@ -179,7 +179,7 @@ func TestOpenMendsHalfDeletedPins(t *testing.T) {
 }
 
 func TestDestinationsKeepTheirNumbersInTheNextProcess(t *testing.T) {
-	w := newWorld(t)
+	w := ownWorld(t)
 	dests, err := w.again(t).Destinations([]string{"new", "closed", "open"})
 	if err != nil || dests["closed"] != w.dest["closed"] || dests["open"] != w.dest["open"] {
 		t.Errorf("destinations %v, before %v, %v", dests, w.dest, err)

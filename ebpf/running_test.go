@@ -99,7 +99,7 @@ func TestPinsOfOtherMapsAreNotMistakenForThoseInUse(t *testing.T) {
 // Nothing is taken from a program that hangs under somebody else's name, nor from
 // a pin that is no link.
 func TestOnlyOurOwnProgramsAreAskedForTheirMaps(t *testing.T) {
-	w := newWorld(t)
+	w := ownWorld(t)
 	if got := w.attachedPrograms(); len(got) > 0 {
 		t.Errorf("programs %v before any is attached", got)
 	}
@@ -124,7 +124,7 @@ func TestOnlyOurOwnProgramsAreAskedForTheirMaps(t *testing.T) {
 // Learned addresses mean destinations by number: when the names of the numbers are
 // lost, no destination gets the number of another.
 func TestLostNumbersAreNotGivenToOthers(t *testing.T) {
-	w := newWorld(t)
+	w := ownWorld(t)
 	if err := os.Remove(w.pin(bpfMapNumbers)); err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestLostNumbersAreNotGivenToOthers(t *testing.T) {
 }
 
 func TestLostNumbersLeaveRoomForAllDestinations(t *testing.T) {
-	w := newWorld(t)
+	w := ownWorld(t)
 	many := make([]string, MaxDestinations-1)
 	for i := range many {
 		many[i] = fmt.Sprintf("d%d", i)

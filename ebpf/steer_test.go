@@ -25,7 +25,18 @@ var served = map[string][2]string{
 // servedWorld is a world in which alice and bob have looked all names up.
 func servedWorld(t testing.TB) *world {
 	t.Helper()
-	w := newWorld(t)
+	return newWorld(t).serve(t)
+}
+
+// ownServedWorld is the same of a data plane of its own.
+func ownServedWorld(t testing.TB) *world {
+	t.Helper()
+	return ownWorld(t).serve(t)
+}
+
+// serve has alice and bob look all names up.
+func (w *world) serve(t testing.TB) *world {
+	t.Helper()
 	for name, a := range served {
 		for _, mac := range [][6]byte{aliceMAC, bobMAC} {
 			w.learned(t, name, mac, addrs(a[0], a[1])...)

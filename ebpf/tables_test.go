@@ -64,7 +64,7 @@ func (d *DataPlane) contents(t *testing.T) map[string]any {
 }
 
 func TestSetTablesTwiceChangesNothing(t *testing.T) {
-	w := servedWorld(t)
+	w := ownServedWorld(t)
 	before, id := w.contents(t), w.innerID(t)
 	mustSet(t, w.DataPlane, w.tables)
 	shuffled := *w.tables

@@ -46,18 +46,35 @@ const (
 	bitMAC
 )
 
+// newWorld is a world of the data plane that tests share: as good as new, without pins.
+// A test has one at a time.
 func newWorld(t testing.TB) *world {
+	t.Helper()
+	ns := enterNetns(t)
+	return furnish(t, ns, borrowPlane(t))
+}
+
+// ownWorld is a world of a data plane of its own, for tests of what becomes of its
+// pins, where it is attached, and who opens it next.
+func ownWorld(t testing.TB) *world {
 	t.Helper()
 	return openWorld(t, func(*Options) {})
 }
 
+// openWorld is an ownWorld of other options.
 func openWorld(t testing.TB, change func(*Options)) *world {
 	t.Helper()
 	ns := enterNetns(t)
 	o := testOptions(t)
 	change(&o)
+	return furnish(t, ns, mustOpen(t, o))
+}
+
+// furnish gives a data plane its devices and rules.
+func furnish(t testing.TB, ns netns.NsHandle, d *DataPlane) *world {
+	t.Helper()
 	w := &world{
-		DataPlane: mustOpen(t, o),
+		DataPlane: d,
 		ns:        ns,
 		lan:       addVeth(t, "lan0").Attrs().Index,
 		wan:       addVeth(t, "wan0").Attrs().Index,
