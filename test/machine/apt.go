@@ -84,12 +84,32 @@ func (a apt) run(ctx context.Context, dir, program string, args ...string) (stri
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8")
-	var out, failed bytes.Buffer
+	out, failed := progress{arch: a.arch, say: a.say, told: time.Now()}, bytes.Buffer{}
 	cmd.Stdout, cmd.Stderr = &out, &failed
 	if err := cmd.Run(); err != nil {
 		return "", fmt.Errorf("%s for %s: %w\n%s", program, a.arch, err, lastLines(said(failed.String(), out.String()), 12))
 	}
 	return out.String(), nil
+}
+
+// progress keeps what one of apt's programs writes, and tells of its downloads.
+type progress struct {
+	bytes.Buffer
+	arch string
+	say  func(format string, args ...any)
+	told time.Time
+}
+
+// telling is how often progress is told.
+const telling = 20 * time.Second
+
+func (p *progress) Write(b []byte) (int, error) {
+	n, err := p.Buffer.Write(b)
+	if gets := bytes.Count(p.Bytes(), []byte("Get:")); gets > 0 && time.Since(p.told) >= telling {
+		p.say("fetching from Debian for %s, file %d", p.arch, gets)
+		p.told = time.Now()
+	}
+	return n, err
 }
 
 // said is what a program wrote about its failure.
@@ -109,12 +129,19 @@ func (a apt) update(ctx context.Context) error {
 		return nil
 	}
 	a.say("fetching the package lists of Debian for %s", a.arch)
-	if _, err := a.run(ctx, a.dir, "apt-get", "update"); err != nil {
-		lists, _ := filepath.Glob(filepath.Join(a.dir, "state/lists/*_Packages*"))
-		if len(lists) == 0 {
-			return fmt.Errorf("fetch package lists: %w", err)
+	var failure error
+	err := a.patiently(ctx, func() error {
+		_, failure = a.run(ctx, a.dir, "apt-get", "update")
+		if lists, _ := filepath.Glob(filepath.Join(a.dir, "state/lists/*_Packages*")); len(lists) > 0 {
+			return nil
 		}
-		a.say("some package lists could not be fetched: %s", firstError(err))
+		return failure
+	})
+	if err != nil {
+		return fmt.Errorf("fetch package lists: %w", err)
+	}
+	if failure != nil {
+		a.say("some package lists could not be fetched: %s", firstError(failure))
 		return nil // without a stamp: the next one tries again
 	}
 	return os.WriteFile(stamp, nil, 0o644)
@@ -130,12 +157,38 @@ func firstError(err error) string {
 	return err.Error()
 }
 
+// patiently tries again what a network may spoil.
+func (a apt) patiently(ctx context.Context, do func() error) error {
+	for try := 1; ; try++ {
+		err := do()
+		if err == nil || try == fetchTries || ctx.Err() != nil {
+			return err
+		}
+		a.say("trying again in %s: %s", fetchPause, firstError(err))
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(fetchPause):
+		}
+	}
+}
+
+// Beside these apt tries each file three times.
+const (
+	fetchTries = 4
+	fetchPause = 15 * time.Second
+)
+
 // download fetches one package into a folder and gives its file.
 func (a apt) download(ctx context.Context, dir, name string) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("make folder for %s: %w", name, err)
 	}
-	if _, err := a.run(ctx, dir, "apt-get", "download", name); err != nil {
+	err := a.patiently(ctx, func() error {
+		_, err := a.run(ctx, dir, "apt-get", "download", name)
+		return err
+	})
+	if err != nil {
 		return "", err
 	}
 	files, err := filepath.Glob(filepath.Join(dir, name+"_*.deb"))
@@ -148,7 +201,11 @@ func (a apt) download(ctx context.Context, dir, name string) (string, error) {
 // closure fetches packages and all that they depend on, and gives their files.
 func (a apt) closure(ctx context.Context, names []string) ([]string, error) {
 	args := append([]string{"install", "--yes", "--download-only"}, names...)
-	if _, err := a.run(ctx, a.dir, "apt-get", args...); err != nil {
+	err := a.patiently(ctx, func() error {
+		_, err := a.run(ctx, a.dir, "apt-get", args...)
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
 	return filepath.Glob(filepath.Join(a.dir, "cache/archives/*.deb"))

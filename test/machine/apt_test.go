@@ -1,8 +1,13 @@
 package machine
 
 import (
+	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func TestSourcesAreThoseOfThisMachinesDebian(t *testing.T) {
@@ -62,6 +67,57 @@ func TestAptsOwnLineIsWhatIsTold(t *testing.T) {
 	if got := firstError(errorText("it broke")); got != "it broke" {
 		t.Errorf("told %q", got)
 	}
+}
+
+func TestWhatANetworkSpoilsIsTriedAgain(t *testing.T) {
+	for _, tc := range []struct{ failures, tries int }{{0, 1}, {2, 3}, {fetchTries + 9, fetchTries}} {
+		synctest.Test(t, func(t *testing.T) {
+			told, tries := 0, 0
+			a := apt{say: func(string, ...any) { told++ }}
+			err := a.patiently(t.Context(), func() error {
+				if tries++; tries <= tc.failures {
+					return errorText("E: Failed to fetch")
+				}
+				return nil
+			})
+			if tries != tc.tries || told != tries-1 || (err != nil) != (tc.failures >= fetchTries) {
+				t.Errorf("%d failures: %d tries, told %d times, %v", tc.failures, tries, told, err)
+			}
+		})
+	}
+}
+
+func TestNobodyWaitsForANetworkThatIsNotWantedAnyMore(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	tries := 0
+	err := apt{say: func(string, ...any) { stop() }}.patiently(ctx, func() error {
+		tries++
+		return errorText("E: Failed to fetch")
+	})
+	if err == nil || tries != 1 {
+		t.Errorf("%d tries, %v", tries, err)
+	}
+}
+
+func TestDownloadsAreToldWhileTheyGoOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told []string
+		p := progress{arch: "armhf", told: time.Now(), say: func(form string, args ...any) { told = append(told, fmt.Sprintf(form, args...)) }}
+		for _, part := range []string{"Reading package lists...\nGet:1 a", " b\nGe", "t:2 c\n", "Get:3 d\n"} {
+			_, err := p.Write([]byte(part))
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(telling / 2)
+		}
+		want := []string{"fetching from Debian for armhf, file 2"}
+		if !slices.Equal(told, want) {
+			t.Errorf("told %q, want %q", told, want)
+		}
+		if !strings.HasSuffix(p.String(), "Get:2 c\nGet:3 d\n") {
+			t.Errorf("kept %q", p.String())
+		}
+	})
 }
 
 type errorText string
