@@ -26,6 +26,23 @@ func TestSleepingCostsNoProcessorTime(t *testing.T) {
 	}
 }
 
+// comesToRest waits until the daemon leaves the processor alone for a while. One that
+// spins, as without the cure for golang/go#77934 on big-endian MIPS, never does; one that
+// has just started looks names up, and does after some minutes.
+func (w *world) comesToRest() {
+	w.Helper()
+	const window = 10 * time.Second
+	pid := w.daemon.Process.Pid
+	w.within("the daemon comes to rest", func() bool {
+		before, began := processorTime(w, pid), time.Now()
+		w.within("time passes", func() bool { return time.Since(began) > window })
+		share := float64(processorTime(w, pid)-before) / float64(time.Since(began)) * 100
+		w.Logf("figure idle %.2f", share)
+		return share <= idleAnywhere
+	})
+	w.tellMemory(pid)
+}
+
 // ownTime is what this process has had of the processors.
 func ownTime(t *testing.T) time.Duration {
 	t.Helper()

@@ -155,7 +155,7 @@ func (s *suite) one(ctx context.Context, t machine.Target) (machine.Report, erro
 
 // batches are those that a target can run.
 func (s *suite) batches(t machine.Target, daemon string) []batch {
-	return slices.DeleteFunc(batches(s.quick, daemon), func(b batch) bool { return b.tools && t.Debian == "" })
+	return slices.DeleteFunc(batches(s.quick, t.Name, daemon), func(b batch) bool { return b.tools && t.Debian == "" })
 }
 
 // results takes in what came of the machines.

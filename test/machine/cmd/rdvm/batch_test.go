@@ -26,7 +26,7 @@ func TestEveryTellingTestIsThere(t *testing.T) {
 }
 
 func TestQuickLeavesOutTestsAndNoPackage(t *testing.T) {
-	whole, quick := batches(false, "/routerd"), batches(true, "/routerd")
+	whole, quick := batches(false, "mips", "/routerd"), batches(true, "mips", "/routerd")
 	if len(whole) != len(quick) {
 		t.Fatalf("%d packages, %d with --quick", len(whole), len(quick))
 	}
@@ -37,6 +37,16 @@ func TestQuickLeavesOutTestsAndNoPackage(t *testing.T) {
 		limited := strings.Contains(strings.Join(b.args(), " "), "-run=")
 		if _, is := telling[b.pkg]; is != limited {
 			t.Errorf("%s: arguments %q", b.pkg, b.args())
+		}
+	}
+}
+
+func TestQuickMeasuresTheDaemonOnOneTarget(t *testing.T) {
+	for _, target := range []string{"mipsel", "mips", "armv7", "arm64"} {
+		for _, b := range batches(true, target, "/routerd") {
+			if short := slices.Contains(b.args(), "-short"); short == (target == measured) {
+				t.Errorf("%s: %s with %q", target, b.pkg, b.args())
+			}
 		}
 	}
 }
