@@ -140,7 +140,7 @@ func (s *suite) one(ctx context.Context, t machine.Target) (machine.Report, erro
 		return r, err
 	}
 	for _, b := range s.batches(t, daemon) {
-		if err := s.tests(ctx, goTest(ctx, s.app.root, t, machineFlags(figures, b.counted), b.args()), &r, log); err != nil {
+		if err := s.tests(ctx, goTest(ctx, s.app.root, t, b.machineFlags(figures, t.Memory), b.args()), &r, log); err != nil {
 			return r, err
 		}
 		r.Require(b.must...)

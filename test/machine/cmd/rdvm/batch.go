@@ -1,6 +1,9 @@
 package main
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // batch is a run of go test in a machine.
 type batch struct {
@@ -10,6 +13,7 @@ type batch struct {
 	must    []string // tests that must have run, lest a name that has changed goes unnoticed
 	tools   bool     // they drive ip, nft and the like, which big-endian MIPS does not have
 	counted bool     // time is counted by instructions, which is twice the work
+	memory  int      // MiB that it needs, where the target has less
 }
 
 // args are go test's.
@@ -49,6 +53,10 @@ var telling = map[string][]string{
 // router: its start, idle, memory. On the others the same daemon is told to work only.
 const measured = "mipsel"
 
+// routerMemory is what a router of 64 MiB and the world around it need, MiB: in 64 the
+// kernel reads programs from the disk over and over, and does nothing else.
+const routerMemory = 96
+
 // batches are what runs in the machines of a target, around a routerd that was
 // built for it.
 func batches(quick bool, target, daemon string) []batch {
@@ -56,7 +64,7 @@ func batches(quick bool, target, daemon string) []batch {
 		{pkg: "./ebpf", flags: differing},
 		{pkg: "./internal/tunnel", counted: true},                      // it gives a process two seconds to answer
 		{pkg: "./netcfg", tools: true, sub: "nftables", counted: true}, // and this five to packets
-		{pkg: "./test/machine/router", flags: []string{"-routerd", daemon, "-counted"}, must: []string{"TestRouter"}, counted: true},
+		{pkg: "./test/machine/router", flags: []string{"-routerd", daemon, "-counted"}, must: []string{"TestRouter"}, counted: true, memory: routerMemory},
 	}
 	if !quick {
 		return all
@@ -88,11 +96,15 @@ func (b batch) only(tests []string) batch {
 	return b
 }
 
-// machineFlags are flags of scripts/vm for the machines of a batch.
-func machineFlags(figures string, counted bool) []string {
+// machineFlags are flags of scripts/vm for the machines of a batch, of a target that
+// has so much memory.
+func (b batch) machineFlags(figures string, memory int) []string {
 	flags := []string{"--figures", figures}
-	if counted {
+	if b.counted {
 		flags = append(flags, "--counted")
+	}
+	if b.memory > memory {
+		flags = append(flags, "--memory", strconv.Itoa(b.memory))
 	}
 	return flags
 }

@@ -50,3 +50,13 @@ func TestQuickMeasuresTheDaemonOnOneTarget(t *testing.T) {
 		}
 	}
 }
+
+func TestABatchGetsTheMemoryThatItNeedsAndNeverLess(t *testing.T) {
+	b := batch{memory: 96, counted: true}
+	if got := b.machineFlags("f", 64); !slices.Equal(got, []string{"--figures", "f", "--counted", "--memory", "96"}) {
+		t.Errorf("64 MiB: %q", got)
+	}
+	if got := b.machineFlags("f", 128); !slices.Equal(got, []string{"--figures", "f", "--counted"}) {
+		t.Errorf("128 MiB: %q", got)
+	}
+}
