@@ -26,6 +26,7 @@ type view struct {
 	numbers  map[string]ebpf.Destination // by name of destination
 	paths    map[string]owned.PathIndex  // by name of tunnel
 	tunnels  []tunnel.State
+	led      map[string]int          // by name of tunnel, the device that a route leads into it by
 	choices  map[string]steer.Choice // by name of destination
 	lan, wan []string                // devices
 	attached []string                // devices of lan whose clients are steered by now
@@ -69,11 +70,41 @@ func (d *daemon) set(change func(*view)) {
 	change(&d.view)
 }
 
-// seen is a copy for a handler.
+// seen is a copy for whoever is not the loop. A tunnel that no route leads into is
+// on its way there, whatever its peer says: nothing could go by it.
 func (d *daemon) seen() view {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return d.view
+	v := d.view
+	if slices.ContainsFunc(v.tunnels, v.unreached) {
+		v.tunnels = slices.Clone(v.tunnels)
+		for i := range v.tunnels {
+			if t := &v.tunnels[i]; v.unreached(*t) {
+				t.Health, t.Index = tunnel.Connecting, 0
+				t.Reason = cmp.Or(t.Reason, "no route leads into the tunnel yet")
+			}
+		}
+	}
+	return v
+}
+
+// unreached says whether a tunnel has a device that no route leads to, and shall
+// have one.
+func (v *view) unreached(t tunnel.State) bool {
+	return t.Index != 0 && t.Health != tunnel.Down && v.led[t.Name] != t.Index
+}
+
+// leads takes note of the tunnels that routes lead into, as the kernel has them.
+func (d *daemon) leads(paths []netcfg.PathState) {
+	led := make(map[string]int, len(paths))
+	for _, t := range d.view.tunnels {
+		for _, p := range paths {
+			if p.Name == t.Name && (p.IPv4 || p.IPv6) {
+				led[t.Name] = t.Index
+			}
+		}
+	}
+	d.set(func(v *view) { v.led = led })
 }
 
 // resolved puts devices in the place of netifd networks.
@@ -99,6 +130,7 @@ func (d *daemon) apply(ctx context.Context, e extent) error {
 		return nil
 	}
 	var newest ebpf.Device
+	turned := len(d.turned)
 	if e == everything {
 		var err error
 		if newest, err = ebpf.NewestDevice(); err != nil { // before devices are looked for
@@ -112,6 +144,7 @@ func (d *daemon) apply(ctx context.Context, e extent) error {
 	if err != nil {
 		return fmt.Errorf("apply network state: %w", err)
 	}
+	d.leads(reached.Paths)
 	if len(reached.Changes) > 0 {
 		d.log.Debug("network state changed", "changes", reached.Changes)
 	}
@@ -125,15 +158,28 @@ func (d *daemon) apply(ctx context.Context, e extent) error {
 		d.serveNames(ctx)
 	}
 	if e == everything {
-		if err := d.dp.Attach(d.view.lan, d.view.wan, s.cfg.Main.OwnTraffic, newest); err != nil {
-			return fmt.Errorf("attach programs: %w", err)
+		if err := d.attach(ctx, s, newest); err != nil {
+			return err
 		}
-		d.set(func(v *view) { v.attached = v.lan })
 	}
 	d.offload(ctx, want)
 	d.tellProblems(slices.Concat(d.surveyed, reached.Warnings))
 	d.moved(ctx, choices)
+	d.tellPaths(turned)
 	d.set(func(v *view) { v.applied = true })
+	return nil
+}
+
+// attach puts the programs on the devices, which takes a slow processor seconds.
+// Tunnels that are new are made meanwhile.
+func (d *daemon) attach(ctx context.Context, s *settings, newest ebpf.Device) error {
+	made := d.beginTunnels(ctx, s)
+	err := d.dp.Attach(d.view.lan, d.view.wan, s.cfg.Main.OwnTraffic, newest)
+	made(err == nil)
+	if err != nil {
+		return fmt.Errorf("attach programs: %w", err)
+	}
+	d.set(func(v *view) { v.attached = v.lan })
 	return nil
 }
 

@@ -135,6 +135,8 @@ type daemon struct {
 	retry    time.Time     // nothing is applied before
 	filled   *fill         // nil: the maps are to be filled anew
 	ensured  []tunnel.Spec // what the tunnels were last made from; nil: nothing
+	begun    bool          // this process has begun to make the tunnels
+	turned   []string      // tunnels whose change the kernel is to be told of
 	surveyed []string      // problems that the last survey found
 	down     map[string]bool
 	limits   *limiter
@@ -185,8 +187,8 @@ func (d *daemon) close() {
 }
 
 // start applies the first settings. Rules, tables and the programs come before
-// the tunnels: a listed address is shut off until its tunnel is there, not let
-// out by the WAN.
+// the ways into tunnels: a listed address is shut off until its tunnel is there,
+// not let out by the WAN.
 func (d *daemon) start(ctx context.Context) error {
 	changed, err := d.net.Watch(ctx)
 	if err != nil {

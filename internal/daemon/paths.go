@@ -189,16 +189,24 @@ func (d *daemon) tunnelsAre(now []tunnel.State) {
 		}
 		if !known || differs(was, t) {
 			d.soil(pathsOnly)
-			d.pathChanged(t.Name)
+			d.turned = append(d.turned, t.Name)
 		}
 	}
 }
 
-// pathChanged has the resolver and those who wait for it try a path anew.
-func (d *daemon) pathChanged(tunnel string) {
-	if d.resolver != nil {
-		d.resolver.PathChanged(d.view.paths[tunnel])
+// tellPaths has the resolver and those who wait for it try the paths anew of the
+// first so many tunnels that have changed, once their routes are what they shall
+// be: sooner would fail.
+func (d *daemon) tellPaths(first int) {
+	if first == 0 {
+		return
 	}
+	if d.resolver != nil {
+		for _, name := range d.turned[:first] {
+			d.resolver.PathChanged(d.view.paths[name])
+		}
+	}
+	d.turned = d.turned[first:]
 	d.keeper.retry()
 }
 

@@ -78,6 +78,7 @@ func deciding(s *settings) *daemon {
 			{Name: "home", Index: 7, Health: tunnel.Up, IPv4: true, IPv6: true},
 			{Name: "other", Index: 8, Health: tunnel.Up, IPv4: true},
 		},
+		led: map[string]int{"home": 7, "other": 8},
 		choices: map[string]steer.Choice{
 			"ours": {Path: "home"}, "hers": {Path: "other"}, "shut": {Path: steer.PathBlock},
 			"open": {Path: steer.PathDirect}, "all": {Path: "home"},
@@ -159,6 +160,54 @@ func TestPathsOfUpstreams(t *testing.T) {
 	}
 	if _, err := d.dialUpstream(t.Context(), 4, "udp", "192.0.2.1:53"); !errors.Is(err, dns.ErrPathDown) {
 		t.Errorf("dial by a path that is down: %v", err)
+	}
+}
+
+func TestTunnelIsOnItsWayUntilARouteLeadsIntoIt(t *testing.T) {
+	d := deciding(parsed(t, manyPolicies))
+	for _, c := range []struct {
+		what string
+		led  map[string]int
+		up   bool
+	}{
+		{"no route", nil, false},
+		{"the device before it had one", map[string]int{"home": 6, "other": 8}, false},
+		{"a route", map[string]int{"home": 7, "other": 8}, true},
+	} {
+		d.view.led = c.led
+		v := d.seen()
+		if up := v.tunnels[0].Health == tunnel.Up; up != c.up || !up && v.tunnels[0].Reason == "" {
+			t.Errorf("%s: the tunnel is %s: %q", c.what, v.tunnels[0].Health, v.tunnels[0].Reason)
+		}
+		if err := d.pathDown(3); (err == nil) != c.up {
+			t.Errorf("%s: its path: %v", c.what, err)
+		}
+		if d.view.tunnels[0].Health != tunnel.Up {
+			t.Fatalf("%s: what the loop knows of the tunnel has changed", c.what)
+		}
+	}
+	d.view.tunnels[0].Health, d.view.led = tunnel.Down, nil
+	if got := d.seen().tunnels[0].Health; got != tunnel.Down {
+		t.Errorf("a tunnel that is down is %s", got)
+	}
+}
+
+func TestLookupsAreDoneAgainOnceRoutesLeadIntoTheTunnel(t *testing.T) {
+	d := deciding(parsed(t, manyPolicies))
+	d.keeper = newKeeper()
+	d.keeper.set([]string{"all.example"})
+	failed := d.keeper.state["all.example"]
+	failed.failures, failed.due = 3, time.Now().Add(time.Hour)
+	now := slices.Clone(d.view.tunnels)
+	now[0].Index = 9
+	d.tunnelsAre(now)
+	d.tellPaths(0) // an apply that had begun before
+	if failed.failures != 3 {
+		t.Error("a lookup is done again before any route leads to the new device")
+	}
+	d.tellPaths(len(d.turned))
+	if failed.failures != 0 || len(d.turned) > 0 {
+		t.Errorf("%d failures, told of still: %q", failed.failures, d.turned)
 	}
 }
 

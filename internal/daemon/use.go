@@ -148,11 +148,12 @@ func (d *daemon) use(ctx context.Context, s *settings) error {
 		return err
 	}
 	specs := d.resolved(ctx, s.specs)
-	if d.ensured == nil && standing(specs) {
+	if d.ensured == nil && !d.begun && standing(specs) {
 		d.ensureTunnels(ctx, specs)
 	}
+	first := d.ensured == nil
 	// Marks must lead somewhere before there are any, and programs be there
-	// before the tunnels are made, which takes time.
+	// before tunnels are taken, which are made meanwhile the first time.
 	err := d.apply(ctx, everything)
 	d.serveNames(ctx)
 	if err != nil {
@@ -162,7 +163,9 @@ func (d *daemon) use(ctx context.Context, s *settings) error {
 		d.closeServer() // nothing is turned to it any more
 	}
 	d.releasePaths(ctx, s)
-	d.ensureTunnels(ctx, specs)
+	if !first {
+		d.ensureTunnels(ctx, specs)
+	}
 	return d.apply(ctx, pathsOnly)
 }
 
@@ -211,7 +214,7 @@ func (d *daemon) disable(ctx context.Context, s *settings) error {
 	d.closeDataPlane()
 	defer d.closeResolver() // when no query is turned to it any more
 	d.set(func(v *view) { *v = view{settings: s, applied: true, refused: v.refused, failed: v.failed} })
-	d.filled, d.ensured = nil, nil
+	d.filled, d.ensured, d.begun = nil, nil, false
 	return cleanup(ctx, d.o, d.net, d.tunnels)
 }
 
@@ -267,6 +270,31 @@ func (d *daemon) ensureTunnels(ctx context.Context, specs []tunnel.Spec) {
 	d.warn("make a tunnel", err)
 	d.ensured = specs
 	d.set(func(v *view) { v.tunnels = states })
+}
+
+// beginTunnels begins to make the tunnels if there are none yet, beside the loading
+// of programs, which takes a slow processor seconds: their peers answer meanwhile.
+// No table leads into a tunnel before what it gives is called, which waits for
+// them, and takes note of them if the programs are at work.
+func (d *daemon) beginTunnels(ctx context.Context, s *settings) (made func(take bool)) {
+	if d.ensured != nil {
+		return func(bool) {}
+	}
+	d.begun = true
+	specs := d.resolved(ctx, s.specs)
+	result := make(chan error, 1)
+	go func() { // waited for by made
+		_, err := d.tunnels.Ensure(ctx, specs)
+		result <- err
+	}()
+	return func(take bool) {
+		d.warn("make a tunnel", <-result)
+		if !take {
+			return
+		}
+		d.ensured = specs
+		d.tunnelsAre(d.tunnels.Refresh(ctx))
+	}
 }
 
 // expected is what to say of tunnels until they have been made: what is known

@@ -23,6 +23,9 @@ func TestRouterWithIPTables(t *testing.T) {
 			w.must("add", "www.shopping.example", "--to", "exchanges")
 			w.goes(lab.Client2, overHome, "www.shopping.example")
 			pool.unbroken()
+			if t.Failed() {
+				return // a name whose lookup failed has an address that the router does not know
+			}
 			w.removedByOthers()
 			if s := w.status(); len(s.Problems) > 0 {
 				t.Errorf("problems: %q", s.Problems)
