@@ -32,7 +32,7 @@ const (
 	// keepSteady is how often keepLeast doubles, once for each lookup that brought
 	// no address that was not known: most names never change theirs, and hundreds of
 	// lookups every five minutes are what a small processor does while it is idle.
-	keepSteady = 4
+	keepSteady = 6
 	// failLeast and failMost bound the time after a failed lookup.
 	failLeast = 5 * time.Second
 	failMost  = 10 * time.Minute

@@ -335,8 +335,9 @@ func TestKeeperAsksLessOftenForNamesThatDoNotChange(t *testing.T) {
 		{[]int{1}, time.Minute, 16 * time.Minute, 20 * time.Minute},
 		{[]int{2}, time.Minute, 32 * time.Minute, 40 * time.Minute},
 		{[]int{2}, time.Minute, 64 * time.Minute, 80 * time.Minute},
-		{[]int{2}, time.Minute, 64 * time.Minute, 80 * time.Minute},
 		{[]int{2}, 3 * time.Hour, 144 * time.Minute, 180 * time.Minute},
+		{[]int{2}, time.Minute, 256 * time.Minute, 320 * time.Minute},
+		{[]int{2}, time.Minute, 256 * time.Minute, 320 * time.Minute},
 		{[]int{2, 3}, time.Minute, 4 * time.Minute, 5 * time.Minute},
 		{nil, 0, 8 * time.Minute, 10 * time.Minute},
 	} {
