@@ -32,6 +32,8 @@ type StratumOptions struct {
 	Listen []string
 	// Certificates is a directory of NAME.crt and key.pem for TLS.
 	Certificates string
+	// Certificate, if not nil, finds certificates instead.
+	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	// Statuses is a directory of files STATUS/HOST for an HTTP status to answer
 	// with and reject/ADDRESS for a server that refuses miners; "" is none.
 	Statuses string
@@ -118,7 +120,11 @@ func (s *stratumServer) handle(ctx context.Context, c net.Conn) error {
 	}
 	conn := net.Conn(&peeked{Conn: c, in: in})
 	if first[0] == 0x16 { // TLS handshake record
-		conn = tls.Server(conn, &tls.Config{GetCertificate: s.certificate, MinVersion: tls.VersionTLS12})
+		find := s.certificate
+		if s.o.Certificate != nil {
+			find = s.o.Certificate
+		}
+		conn = tls.Server(conn, &tls.Config{GetCertificate: find, MinVersion: tls.VersionTLS12})
 		in = bufio.NewReaderSize(conn, maxLine)
 	}
 	line, err := in.ReadSlice('\n')

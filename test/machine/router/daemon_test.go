@@ -117,7 +117,9 @@ func (w *world) command(args ...string) *exec.Cmd {
 	case "run", "cleanup":
 		args = append(args, "--config", filepath.Join(w.dir, "routerd.uci"), "--state-dir", filepath.Join(w.dir, "state"), "--bpf-dir", w.bpfDir())
 	}
-	return exec.Command(w.binary(), append(args, "--socket", socket)...)
+	cmd := exec.Command(w.binary(), append(args, "--socket", socket)...)
+	cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+w.authorities()) // of crypto/x509
+	return cmd
 }
 
 // start starts the daemon and waits until it steers: it answers, and the tunnel

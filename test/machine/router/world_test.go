@@ -67,6 +67,7 @@ func newWorld(t *testing.T) *world {
 		w.in(h, func() { w.must(os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0)) })
 	}
 	w.serve()
+	w.serveServices()
 	return w
 }
 
