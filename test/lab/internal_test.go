@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/routerd/routerd/test/lab/authority"
 )
 
 func addresses(all ...string) []netip.Addr {
@@ -52,11 +54,11 @@ end.example. AAAA 2d00:10::2
 }
 
 func TestCertificatesNameWhatServersServe(t *testing.T) {
-	a, err := newAuthority()
+	a, err := authority.New("routerd lab authority")
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := a.serverCertificates([]Name{
+	all, err := serverCertificates(a, []Name{
 		{Name: "one.example", certificate: "one.example"},
 		{Name: "n1.fresh.example", certificate: "_.fresh.example"},
 		{Name: "n2.fresh.example", certificate: "_.fresh.example"},
@@ -65,7 +67,7 @@ func TestCertificatesNameWhatServersServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	roots := x509.NewCertPool()
-	if len(all) != 4 || !roots.AppendCertsFromPEM(a.pem) {
+	if len(all) != 4 || !roots.AppendCertsFromPEM(a.PEM()) {
 		t.Fatalf("%d files", len(all))
 	}
 	for name, file := range map[string]string{"one.example": "one.example", "n2.fresh.example": "_.fresh.example"} {

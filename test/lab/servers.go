@@ -11,6 +11,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/routerd/routerd/test/lab/authority"
 	"github.com/routerd/routerd/test/lab/interfere"
 )
 
@@ -23,12 +24,12 @@ func (l *Lab) raiseServers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a, err := newAuthority()
+	a, err := authority.New("routerd lab authority")
 	if err != nil {
 		return err
 	}
 	for _, host := range Hosts() {
-		if err := l.trustAuthority(host, a.pem); err != nil {
+		if err := l.trustAuthority(host, a.PEM()); err != nil {
 			return err
 		}
 	}
@@ -49,12 +50,12 @@ func (l *Lab) raiseServers(ctx context.Context) error {
 	return nil
 }
 
-func (l *Lab) raiseResolver(a *authority, names []Name) error {
-	certificate, err := a.issue([]string{ResolverName}, netip.MustParseAddr(Resolver4), netip.MustParseAddr(Resolver6))
+func (l *Lab) raiseResolver(a *authority.Authority, names []Name) error {
+	certificate, err := a.IssuePEM([]string{ResolverName}, netip.MustParseAddr(Resolver4), netip.MustParseAddr(Resolver6))
 	if err != nil {
 		return err
 	}
-	key, err := a.leafKey()
+	key, err := a.KeyPEM()
 	if err != nil {
 		return err
 	}
@@ -69,8 +70,8 @@ func (l *Lab) raiseResolver(a *authority, names []Name) error {
 	return l.startTool(Resolver, "unbound", "-d", "-p", "-c", runDir+"/unbound.conf")
 }
 
-func (l *Lab) raiseNet(a *authority, names []Name) error {
-	certificates, err := a.serverCertificates(names)
+func (l *Lab) raiseNet(a *authority.Authority, names []Name) error {
+	certificates, err := serverCertificates(a, names)
 	if err != nil {
 		return err
 	}

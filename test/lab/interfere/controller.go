@@ -16,6 +16,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/routerd/routerd/test/lab/authority"
 )
 
 // Config says where a controller is and what it needs to know of the lab.
@@ -81,7 +83,7 @@ func newController(ctx context.Context, c Config) (*controller, error) {
 	if !c.Provider {
 		return k, nil
 	}
-	impostor, err := newImpostor()
+	impostor, err := authority.New("Provider Inspection Authority") // nobody trusts it
 	if err != nil {
 		return nil, err
 	}

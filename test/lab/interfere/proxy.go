@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/routerd/routerd/test/lab/authority"
 )
 
 // connectWait bounds the wait for a server, and for a client's first bytes.
@@ -28,7 +30,7 @@ type proxyRule struct {
 // tproxy rules bring to it, answers some itself, and passes the others on to
 // their servers in the client's name.
 type proxy struct {
-	impostor *impostor
+	impostor *authority.Authority
 	page     string // host of the block page
 
 	mu    sync.Mutex // guards rules, open
@@ -234,7 +236,7 @@ func half(to, from net.Conn) error {
 // substitute answers TLS with a certificate of the provider's making, and speaks
 // with the server for a client that takes it.
 func (p *proxy) substitute(ctx context.Context, client net.Conn, name string) error {
-	certificate, err := p.impostor.certificate(name)
+	certificate, err := p.impostor.Certificate(name)
 	if err != nil {
 		return err
 	}

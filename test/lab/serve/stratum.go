@@ -22,6 +22,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/routerd/routerd/test/lab/authority"
 	"github.com/routerd/routerd/test/lab/interfere"
 )
 
@@ -32,8 +33,8 @@ type StratumOptions struct {
 	Listen []string
 	// Certificates is a directory of NAME.crt and key.pem for TLS.
 	Certificates string
-	// Certificate, if not nil, finds certificates instead.
-	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	// Authority, if not nil, makes the certificates instead.
+	Authority *authority.Authority
 	// Statuses is a directory of files STATUS/HOST for an HTTP status to answer
 	// with and reject/ADDRESS for a server that refuses miners; "" is none.
 	Statuses string
@@ -120,11 +121,7 @@ func (s *stratumServer) handle(ctx context.Context, c net.Conn) error {
 	}
 	conn := net.Conn(&peeked{Conn: c, in: in})
 	if first[0] == 0x16 { // TLS handshake record
-		find := s.certificate
-		if s.o.Certificate != nil {
-			find = s.o.Certificate
-		}
-		conn = tls.Server(conn, &tls.Config{GetCertificate: find, MinVersion: tls.VersionTLS12})
+		conn = tls.Server(conn, &tls.Config{GetCertificate: s.certificate, MinVersion: tls.VersionTLS12})
 		in = bufio.NewReaderSize(conn, maxLine)
 	}
 	line, err := in.ReadSlice('\n')
@@ -151,6 +148,9 @@ func (p *peeked) Read(b []byte) (int, error) { return p.in.Read(b) } //nolint:wr
 // certificate finds NAME.crt of the name asked for, of the name above it with a
 // wildcard, or default.crt.
 func (s *stratumServer) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if s.o.Authority != nil {
+		return s.o.Authority.Certificate(hello.ServerName)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	name := strings.ToLower(filepath.Base(hello.ServerName))
