@@ -24,7 +24,7 @@ func TestStatusAnswersOnlyOnceListedNamesAreSteered(t *testing.T) {
 }
 
 func TestTunnelThatCannotComeUpAtBootLeaksNothing(t *testing.T) {
-	for _, firewall := range []lab.Firewall{lab.NFT, lab.IPTables, lab.IPTablesLegacy} {
+	for _, firewall := range lab.Firewalls() {
 		t.Run(string(firewall), func(t *testing.T) {
 			t.Parallel()
 			noLeakAtBoot(t, newWorld(t, ownLab(t, lab.Options{Firewall: firewall})))

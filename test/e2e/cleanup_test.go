@@ -9,7 +9,7 @@ import (
 )
 
 func TestCleanupLeavesTheRouterAsItWasBeforeRun(t *testing.T) {
-	for _, firewall := range []lab.Firewall{lab.NFT, lab.IPTables, lab.IPTablesLegacy} {
+	for _, firewall := range lab.Firewalls() {
 		t.Run(string(firewall), func(t *testing.T) {
 			l := sharedLab(t)
 			if firewall != lab.NFT {

@@ -11,13 +11,8 @@ import (
 	"github.com/routerd/routerd/test/lab"
 )
 
-// firewalls are all kinds that a router may have.
-func firewalls() []lab.Firewall {
-	return []lab.Firewall{lab.NFT, lab.IPTables, lab.IPTablesLegacy}
-}
-
 func TestTunnelIsUpOnlyWhenRoutesLeadIntoIt(t *testing.T) {
-	for _, firewall := range firewalls() {
+	for _, firewall := range lab.Firewalls() {
 		t.Run(string(firewall), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, ownLab(t, lab.Options{Firewall: firewall}))
@@ -63,7 +58,7 @@ config destination 'networks'
 // and none from then on, whatever is done to rules, routes and firewall on the way
 // into the tunnel.
 func TestNothingLeavesWhileTheWayIntoTheTunnelIsMade(t *testing.T) {
-	for _, firewall := range firewalls() {
+	for _, firewall := range lab.Firewalls() {
 		t.Run(string(firewall), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, ownLab(t, lab.Options{Firewall: firewall}))

@@ -26,6 +26,9 @@ const (
 	IPTablesLegacy Firewall = "iptables-legacy" // the same over ip_tables and ip6_tables
 )
 
+// Firewalls are all that a router may have.
+func Firewalls() []Firewall { return []Firewall{NFT, IPTables, IPTablesLegacy} }
+
 // DNS is which resolver the router's dnsmasq asks.
 type DNS string
 

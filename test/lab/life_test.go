@@ -118,7 +118,7 @@ func stateDirOf(t *testing.T) string {
 
 func TestUpAndDownLeaveNothing(t *testing.T) {
 	before := lookAtMachine(t)
-	for _, firewall := range []lab.Firewall{lab.NFT, lab.IPTables, lab.IPTablesLegacy} {
+	for _, firewall := range lab.Firewalls() {
 		t.Run(string(firewall), func(t *testing.T) {
 			l, err := lab.Up(t.Context(), lab.Options{Name: "nothing", Firewall: firewall})
 			if err != nil {

@@ -190,7 +190,7 @@ func TestExitReachesLargePagesThroughItsTunnel(t *testing.T) {
 }
 
 func TestFirewallsDoWhatOpenWrtsDo(t *testing.T) {
-	for _, firewall := range []lab.Firewall{lab.NFT, lab.IPTables, lab.IPTablesLegacy} {
+	for _, firewall := range lab.Firewalls() {
 		t.Run(string(firewall), func(t *testing.T) {
 			l := labtest.Up(t, lab.Options{Firewall: firewall})
 			checkFirewall(t, l)
