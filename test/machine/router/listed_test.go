@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -79,37 +78,34 @@ func (w *world) echoing(to netip.Addr) net.Conn {
 	return c
 }
 
-// watchWAN counts the client's packets to an address that come to the provider.
-func (w *world) watchWAN(to netip.Addr) (count func() int64) {
+// watchWAN counts the client's packets to an address that have come to the provider.
+func (w *world) watchWAN(to netip.Addr) (count func() int) {
 	w.Helper()
 	link, err := w.net.LinkByName("cust")
 	w.must(err)
-	var n atomic.Int64
-	var stop atomic.Bool
-	want, fd := to.As4(), -1
+	n, want, fd := 0, to.As4(), -1
 	w.in(w.net, func() {
-		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	})
 	w.must(err)
+	w.Cleanup(func() { unix.Close(fd) })
 	// The protocol is in network byte order.
 	protocol := binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, unix.ETH_P_IP))
 	w.must(unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: protocol, Ifindex: link.Attrs().Index}))
-	w.must(unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 1}))
-	ended := make(chan struct{})
-	w.Cleanup(func() {
-		stop.Store(true)
-		<-ended
-		unix.Close(fd)
-	})
-	go func() { // ends when it is told to stop
-		defer close(ended)
-		packet := make([]byte, 64)
-		for !stop.Load() {
-			size, _, _ := unix.Recvfrom(fd, packet, 0)
-			if size >= 20 && [4]byte(packet[16:20]) == want {
-				n.Add(1)
+	packet := make([]byte, 64)
+	// The kernel keeps what has come: what is counted late is not missed.
+	return func() int {
+		for {
+			size, _, err := unix.Recvfrom(fd, packet, 0)
+			switch {
+			case err == unix.EAGAIN:
+				return n
+			case err == unix.EINTR:
+			case err != nil:
+				w.Fatalf("count packets at the WAN: %v", err)
+			case size >= 20 && [4]byte(packet[16:20]) == want:
+				n++
 			}
 		}
-	}()
-	return n.Load
+	}
 }
