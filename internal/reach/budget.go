@@ -18,7 +18,7 @@ type Limits struct {
 // milliseconds of a PC's processor, but a tenth of a second of a small router's.
 const (
 	routineTime  = 180 * time.Millisecond // a minute: 0.3 % of one processor
-	leastRoutine = 2                      // checks a minute, whatever they take
+	leastRoutine = 1                      // check a minute, whatever it takes
 )
 
 // DefaultLimits are those of the router: in no minute more than 120 checks begin,
