@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"maps"
 	"os/exec"
 	"slices"
 	"strings"
@@ -9,7 +10,11 @@ import (
 )
 
 func TestEveryTellingTestIsThere(t *testing.T) {
-	for pkg, names := range telling {
+	all := maps.Clone(telling)
+	for pkg, names := range measuring {
+		all[pkg] = append(slices.Clone(all[pkg]), names...)
+	}
+	for pkg, names := range all {
 		list := exec.Command("grep", "-rhoE", "--include=*_test.go", "^func Test[A-Za-z0-9]+", "../../../../"+pkg)
 		out, err := list.Output()
 		if err != nil {
@@ -46,6 +51,11 @@ func TestQuickMeasuresTheDaemonOnOneTarget(t *testing.T) {
 		for _, b := range batches(true, target, "/routerd") {
 			if short := slices.Contains(b.args(), "-short"); short == (target == measured) {
 				t.Errorf("%s: %s with %q", target, b.pkg, b.args())
+			}
+			for _, test := range measuring[b.pkg] {
+				if slices.Contains(b.must, test) != (target == measured) {
+					t.Errorf("%s: %q must run of %s", target, b.must, b.pkg)
+				}
 			}
 		}
 	}
