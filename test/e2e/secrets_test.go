@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/routerd/routerd/test/lab"
 )
@@ -61,6 +62,7 @@ func TestKeysAreInTheirFilesAndNowhereElse(t *testing.T) {
 		r := w.runOn(lab.Router, "{}", binary(), strings.Fields(command)...)
 		told["routerd "+command] = r.stdout + r.stderr
 	}
+	before := w.status().Started
 	for path, method := range w.resources() {
 		query := map[string]string{"/v1/why": "?query=www.binance.com", "/v1/check": "?what=www.binance.com"}[path]
 		r := w.runOn(lab.Router, "", "curl", "--silent", "--max-time", "40", "--unix-socket", "/var/run/routerd.sock", "-X", method, "http://routerd"+path+query)
@@ -68,6 +70,9 @@ func TestKeysAreInTheirFilesAndNowhereElse(t *testing.T) {
 			t.Errorf("%s answers nothing: %s", path, r)
 		}
 		told[path] = r.stdout
+		if path == "/v1/restart" {
+			w.next(before)
+		}
 	}
 	told["what /proc shows of the processes"] = w.onRouter("sh", "-c", `for p in $(pgrep -x routerd); do cat /proc/$p/cmdline /proc/$p/environ /proc/$p/status; done`)
 	log, err := os.ReadFile(w.log)
@@ -83,6 +88,16 @@ func TestKeysAreInTheirFilesAndNowhereElse(t *testing.T) {
 		}
 	}
 	w.filesWithSecrets()
+}
+
+// next waits for the daemon that begins in the place of one started at that time: until
+// then nobody listens.
+func (w *world) next(before time.Time) {
+	w.Helper()
+	within(w.T, usual, "the next daemon answers", func() bool {
+		s, ok := w.tryStatus()
+		return ok && !s.Started.Equal(before)
+	})
 }
 
 // filesWithSecrets fails unless the keys are in the wg-quick files alone.
