@@ -287,7 +287,7 @@ func (r *run) watch(ctx context.Context) error {
 func (r *run) lookAround(ctx context.Context) error {
 	now := map[string]seen{}
 	for _, host := range witnesses() {
-		s, err := look(ctx, r.lab, host)
+		s, err := look(r.lab, host)
 		if err != nil {
 			return err
 		}
