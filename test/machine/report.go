@@ -40,6 +40,22 @@ func (r Report) OK() bool { return r.Bad() == 0 && r.Run > 0 }
 // Bad counts what failed: tests, packages, and tests that did not run.
 func (r Report) Bad() int { return r.Failed + len(r.Broken) + len(r.Missing) }
 
+// Add takes in what came of some of the target's tests.
+func (r *Report) Add(part Report) {
+	for _, f := range []struct {
+		to   *string
+		from string
+	}{{&r.Hook, part.Hook}, {&r.JIT, part.JIT}, {&r.Ratio, part.Ratio}} {
+		if f.from != "" {
+			*f.to = f.from
+		}
+	}
+	r.Run, r.Failed, r.Skipped = r.Run+part.Run, r.Failed+part.Failed, r.Skipped+part.Skipped
+	r.Broken = append(r.Broken, part.Broken...)
+	r.Missing = append(r.Missing, part.Missing...)
+	r.Failures = append(r.Failures, part.Failures...)
+}
+
 // Require notes those tests that were not there: their names have changed, or the
 // program broke down ahead of them. That one was skipped is for its reader to judge.
 func (r *Report) Require(tests ...string) {

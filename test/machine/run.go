@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -74,8 +76,10 @@ func (c Cache) Run(ctx context.Context, t Target, argv []string, o Options) (job
 	if err := c.writeInitrd(ctx, t, j, initrd); err != nil {
 		return job.Result{}, err
 	}
+	monitor := filepath.Join(temp, "monitor")
+	arguments := append(c.arguments(t, j, o, initrd), "-qmp", "unix:"+escape(monitor)+",server=on,wait=off")
 	for try := 1; ; try++ {
-		r, err := boot(ctx, exec.CommandContext(ctx, t.QEMU, c.arguments(t, j, o, initrd)...), j, o)
+		r, err := boot(ctx, exec.CommandContext(ctx, t.QEMU, arguments...), monitor, j, o)
 		if !errors.Is(err, errNoBoot) || try == tries || ctx.Err() != nil {
 			return r, err
 		}
@@ -190,8 +194,9 @@ func (c Cache) writeInitrd(ctx context.Context, t Target, j job.Job, file string
 }
 
 // boot runs the emulator until the command has ended. The emulator ends with this
-// process, however that ends: go test kills what it runs when its time is over.
-func boot(ctx context.Context, qemu *exec.Cmd, j job.Job, o Options) (job.Result, error) {
+// process, however that ends: go test kills what it runs when its time is over. It is
+// ended where it hangs, which its monitor's socket tells.
+func boot(ctx context.Context, qemu *exec.Cmd, monitor string, j job.Job, o Options) (job.Result, error) {
 	// The kernel means the thread by the parent.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -209,7 +214,18 @@ func boot(ctx context.Context, qemu *exec.Cmd, j job.Job, o Options) (job.Result
 	if err := qemu.Start(); err != nil {
 		return job.Result{}, fmt.Errorf("start machine: %w", err)
 	}
+	watched, stop := context.WithCancel(ctx)
+	var hung atomic.Bool
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		if hangs(watched, monitor, patience) {
+			hung.Store(true)
+			_ = qemu.Process.Kill()
+		}
+	})
 	failure := follow(out, c)
+	stop()
+	watch.Wait()
 	// The machine has nothing more to say; it need not shut down.
 	_ = qemu.Process.Kill()
 	_ = qemu.Wait()
@@ -222,6 +238,8 @@ func boot(ctx context.Context, qemu *exec.Cmd, j job.Job, o Options) (job.Result
 		return job.Result{}, fmt.Errorf("the machine was stopped: %w", context.Cause(ctx))
 	case failure != nil:
 		return job.Result{}, failure
+	case hung.Load():
+		return job.Result{}, fmt.Errorf("%w\n%s", ErrHung, c.tail())
 	}
 	if !c.on {
 		return job.Result{}, fmt.Errorf("%w\n%s%s", errNoBoot, failed.String(), c.tail())

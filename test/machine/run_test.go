@@ -21,7 +21,7 @@ const booting = "boot-silence"
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == booting {
 		silent := exec.Command("sh", "-c", `echo $$ >"$1"; exec sleep 600`, "sh", os.Args[2])
-		_, err := boot(context.Background(), silent, job.Job{}, Options{Stdout: io.Discard})
+		_, err := boot(context.Background(), silent, "none", job.Job{}, Options{Stdout: io.Discard})
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

@@ -47,6 +47,9 @@ type Result struct {
 	// Work is what the emulator took of this machine's processors, the boot
 	// included, ms. The machine itself does not know it: 0 in what it tells.
 	Work int
+	// Hung says that the emulator did nothing any more and was ended: the rest is 0.
+	// The machine itself cannot tell.
+	Hung bool `json:",omitempty"`
 }
 
 // Begin is the line before the command's first octet, with its line end.

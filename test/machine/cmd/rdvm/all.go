@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/routerd/routerd/test/machine"
+	"github.com/routerd/routerd/test/machine/job"
 )
 
 // suite is a run of all tests in machines.
@@ -140,10 +144,11 @@ func (s *suite) one(ctx context.Context, t machine.Target) (machine.Report, erro
 		return r, err
 	}
 	for _, b := range s.batches(t, daemon) {
-		if err := s.tests(ctx, goTest(ctx, s.app.root, t, b.machineFlags(figures, t.Memory), b.args()), &r, log); err != nil {
+		part, err := s.batch(ctx, t, b, figures, log)
+		if err != nil {
 			return r, err
 		}
-		r.Require(b.must...)
+		r.Add(part)
 	}
 	r.Took = time.Since(start)
 	if err := results(&r, figures); err != nil {
@@ -151,6 +156,50 @@ func (s *suite) one(ctx context.Context, t machine.Target) (machine.Report, erro
 	}
 	s.app.say("%s: %s", t.Name, strings.ReplaceAll(r.Line(), "\t", " "))
 	return r, nil
+}
+
+// batch runs one, and once more where the emulator hung.
+func (s *suite) batch(ctx context.Context, t machine.Target, b batch, figures string, log io.Writer) (machine.Report, error) {
+	for try := 1; ; try++ {
+		before, err := hangs(figures)
+		if err != nil {
+			return machine.Report{}, err
+		}
+		var part machine.Report
+		if err := s.tests(ctx, goTest(ctx, s.app.root, t, b.machineFlags(figures, t.Memory), b.args()), &part, log); err != nil {
+			return part, err
+		}
+		part.Require(b.must...)
+		after, err := hangs(figures)
+		if err != nil || after == before || try == tries {
+			return part, err
+		}
+		s.app.say("%s: the emulator hung in %s, which is begun again", t.Name, b.pkg)
+	}
+}
+
+// tries is how often a batch is begun whose emulator hangs.
+const tries = 3
+
+// hangs counts the emulators that hung, by the file of figures.
+func hangs(figures string) (n int, err error) {
+	raw, err := os.ReadFile(figures)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read figures: %w", err)
+	}
+	for line := range bytes.Lines(raw) {
+		var result job.Result
+		if err := json.Unmarshal(line, &result); err != nil {
+			return 0, fmt.Errorf("read figures: %w", err)
+		}
+		if result.Hung {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // batches are those that a target can run.

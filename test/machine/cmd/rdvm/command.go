@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/routerd/routerd/test/machine"
+	"github.com/routerd/routerd/test/machine/job"
 )
 
 // app is what the command line asks for.
@@ -129,6 +130,9 @@ func (a *app) one(c *cobra.Command, args []string) error {
 	ctx, stop := a.context(c)
 	defer stop()
 	r, err := store.Run(ctx, t, argv, o)
+	if errors.Is(err, machine.ErrHung) {
+		return errors.Join(err, a.note(job.Result{Hung: true}))
+	}
 	if err != nil {
 		return err
 	}
