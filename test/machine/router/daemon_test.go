@@ -122,6 +122,9 @@ func (w *world) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
+// startPoll is how often start asks, and so by how much it may be late.
+const startPoll = 100 * time.Millisecond
+
 // start starts the daemon and waits until it steers: it answers, and the tunnel
 // is up. It gives the time that took.
 func (w *world) start() time.Duration {
@@ -138,7 +141,7 @@ func (w *world) start() time.Duration {
 	// Not by the command: starting a program over and over takes a small processor
 	// whole, and the daemon would wait for it.
 	asked := control.NewClient(filepath.Join(w.dir, "routerd.sock"))
-	w.often(100*time.Millisecond, "routerd steers", func() bool {
+	w.often(startPoll, "routerd steers", func() bool {
 		s, err := asked.Status(w.Context())
 		return err == nil && s.Running && len(s.Tunnels) == 1 && s.Tunnels[0].State == "up" && len(s.Destinations) == 2
 	})

@@ -85,7 +85,7 @@ func (w *world) startsAgain() {
 	w.must(w.inRouter("cleanup"))
 	took := w.start()
 	w.tellStart("next", took)
-	if *counted && took > startMost {
+	if *counted && took-startPoll > startMost {
 		w.Errorf("it steered %s after its start, at most %s are allowed", took, startMost)
 	}
 }
@@ -182,10 +182,11 @@ func (w *world) worksOverABadLine() {
 }
 
 // What the daemon may take. Times are those of a processor of 250 million instructions
-// a second. A core of 600 MHz executes some 400 million, so that startMost is 3 s there.
+// a second. A core of 600 MHz executes some 400 million, so that startMost is 3 s there,
+// and idleMost 0.5 %.
 const (
 	startMost    = 4800 * time.Millisecond // from its start until it steers by the tunnel
-	idleMost     = 0.5                     // % of the processor, once it has settled
+	idleMost     = 0.8                     // % of the processor, once it has settled
 	residentMost = 16 << 10                // KiB, once it has settled
 	// idleAnywhere is for where time is not counted: enough to see a daemon that spins.
 	idleAnywhere = 3.0
