@@ -14,7 +14,8 @@ import (
 const userspaceMost = 28 << 10
 
 // TestUserspaceTunnelStaysSmall downloads through a tunnel in userspace as fast as
-// that goes, and looks at the memory that this takes.
+// that goes, and looks at the memory that this takes, once the daemon has let go of what
+// only its start has used.
 func TestUserspaceTunnelStaysSmall(t *testing.T) {
 	w := newWorld(t)
 	w.settings(strings.Replace(w.raiseExit(), "config tunnel 'home'", "config tunnel 'home'\n\toption backend 'userspace'", 1))
@@ -23,6 +24,7 @@ func TestUserspaceTunnelStaysSmall(t *testing.T) {
 		_ = w.inRouter("cleanup")
 	})
 	w.start()
+	w.letsGo()
 	name := fmt.Sprintf(listed, 2)
 	_, err := w.lookUp(name)
 	w.must(err)
