@@ -62,18 +62,7 @@ func TestKeysAreInTheirFilesAndNowhereElse(t *testing.T) {
 		r := w.runOn(lab.Router, "{}", binary(), strings.Fields(command)...)
 		told["routerd "+command] = r.stdout + r.stderr
 	}
-	before := w.status().Started
-	for path, method := range w.resources() {
-		query := map[string]string{"/v1/why": "?query=www.binance.com", "/v1/check": "?what=www.binance.com"}[path]
-		r := w.runOn(lab.Router, "", "curl", "--silent", "--max-time", "40", "--unix-socket", "/var/run/routerd.sock", "-X", method, "http://routerd"+path+query)
-		if r.status != 0 || r.stdout == "" && path != "/v1/lists/update" { // there are no lists
-			t.Errorf("%s answers nothing: %s", path, r)
-		}
-		told[path] = r.stdout
-		if path == "/v1/restart" {
-			w.next(before)
-		}
-	}
+	w.askAll(told)
 	told["what /proc shows of the processes"] = w.onRouter("sh", "-c", `for p in $(pgrep -x routerd); do cat /proc/$p/cmdline /proc/$p/environ /proc/$p/status; done`)
 	log, err := os.ReadFile(w.log)
 	if err != nil {
@@ -88,6 +77,23 @@ func TestKeysAreInTheirFilesAndNowhereElse(t *testing.T) {
 		}
 	}
 	w.filesWithSecrets()
+}
+
+// askAll asks for everything that the control socket answers, and notes what it tells.
+func (w *world) askAll(told map[string]string) {
+	w.Helper()
+	before := w.status().Started
+	for path, method := range w.resources() {
+		query := map[string]string{"/v1/why": "?query=www.binance.com", "/v1/check": "?what=www.binance.com"}[path]
+		r := w.runOn(lab.Router, "", "curl", "--silent", "--max-time", "40", "--unix-socket", "/var/run/routerd.sock", "-X", method, "http://routerd"+path+query)
+		if r.status != 0 || r.stdout == "" && path != "/v1/lists/update" { // there are no lists
+			w.Errorf("%s answers nothing: %s", path, r)
+		}
+		told[path] = r.stdout
+		if path == "/v1/restart" {
+			w.next(before)
+		}
+	}
 }
 
 // next waits for the daemon that begins in the place of one started at that time: until
