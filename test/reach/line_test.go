@@ -19,9 +19,12 @@ type around struct {
 }
 
 func TestInterferenceIsToldWhateverTheLineDoes(t *testing.T) {
+	free := worlds(t)
 	for _, a := range arounds() {
 		t.Run(strings.ReplaceAll(a.name, " ", "_"), func(t *testing.T) {
-			w := theWorld(t)
+			t.Parallel()
+			w := <-free
+			t.Cleanup(func() { free <- w })
 			t.Cleanup(func() { w.settle(t) }) // a dead line takes the tunnels along
 			for _, x := range a.x {
 				w.interfere(t, x)

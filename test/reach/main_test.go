@@ -60,8 +60,10 @@ func run(m *testing.M) int {
 		}
 	}
 	defer func() {
-		if l, err := lab.Open("reach"); err == nil {
-			_ = l.Down()
+		for _, name := range worldNames {
+			if l, err := lab.Open(name); err == nil {
+				_ = l.Down()
+			}
 		}
 	}()
 	return m.Run()
@@ -92,15 +94,21 @@ config destination 'unrelated'
 // world is a lab whose router has two tunnels.
 type world struct{ lab *lab.Lab }
 
-// shared raises the one world of these tests.
-var shared = sync.OnceValues(func() (*world, error) {
-	l, err := lab.Up(context.Background(), lab.Options{Name: "reach", Program: *rdlabFile})
+// worldNames are those of the worlds of these tests: the first is everybody's, the
+// others are for lines that are tried beside it.
+var worldNames = []string{"reach", "reach-2", "reach-3"}
+
+// shared raises the first world.
+var shared = sync.OnceValues(func() (*world, error) { return newWorld(worldNames[0]) })
+
+func newWorld(name string) (*world, error) {
+	l, err := lab.Up(context.Background(), lab.Options{Name: name, Program: *rdlabFile})
 	if err != nil {
 		return nil, err
 	}
 	w := &world{l}
 	return w, w.raise()
-})
+}
 
 func (w *world) raise() error {
 	if err := w.lab.WriteFile(lab.Router, "/etc/config/routerd", []byte(settings), 0o600); err != nil {
@@ -137,6 +145,21 @@ func theWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	return w
+}
+
+// worlds are all of them, each for one test at a time.
+func worlds(t *testing.T) chan *world {
+	t.Helper()
+	free := make(chan *world, len(worldNames))
+	free <- theWorld(t)
+	for _, name := range worldNames[1:] {
+		w, err := newWorld(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		free <- w
+	}
+	return free
 }
 
 // interfere has the provider, or a service, do something until the test ends.
