@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/routerd/routerd/test/machine"
 )
 
 func TestEveryTellingTestIsThere(t *testing.T) {
@@ -68,5 +70,16 @@ func TestABatchGetsTheMemoryThatItNeedsAndNeverLess(t *testing.T) {
 	}
 	if got := b.machineFlags("f", 128); !slices.Equal(got, []string{"--figures", "f", "--counted"}) {
 		t.Errorf("128 MiB: %q", got)
+	}
+}
+
+func TestWhatTakesLongestIsBegunFirst(t *testing.T) {
+	var names []string
+	all := machine.Targets()
+	for _, i := range sequence(all) {
+		names = append(names, all[i].Name)
+	}
+	if len(names) != len(all) || names[0] != "mips" || names[1] != measured {
+		t.Errorf("begun in the order %v", names)
 	}
 }
