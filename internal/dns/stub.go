@@ -15,8 +15,9 @@ import (
 var stubTimes = [...]time.Duration{time.Second, time.Second, 1500 * time.Millisecond, 2 * time.Second}
 
 // stubLate is how long AskAsClient goes on listening once it has an answer: one
-// that was injected on the way is followed by the true one.
-const stubLate = 250 * time.Millisecond
+// that was injected on the way is followed by the true one, which a resolver may have
+// to fetch first.
+const stubLate = 500 * time.Millisecond
 
 // stubAnswers bounds the answers to one question.
 const stubAnswers = 4

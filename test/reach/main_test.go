@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 
 // parallel is how many cases run at once: they wait for timeouts, and hardly
 // compute.
-const parallel = "24"
+const parallel = "16"
 
 func run(m *testing.M) int {
 	flag.Parse()
