@@ -36,6 +36,7 @@ type subject struct {
 	name   string // and all below it: what is interfered with
 }
 
+// Pools are none of port 443, where the provider's page is.
 func subjects() map[kind][]subject {
 	return map[kind][]subject{
 		anExchange: {
@@ -71,7 +72,7 @@ func subjects() map[kind][]subject {
 			{"stratum+ssl://btc-ssl.viabtc.io:551", "viabtc.io"},
 			{"stratum+ssl://btc-eu.spiderpool.com:2310", "spiderpool.com"},
 			{"stratum+ssl://btc-ssl.powhashing.com:3333", "powhashing.com"},
-			{"stratum+ssl://sha256.auto.nicehash.com:443", "nicehash.com"},
+			{"stratum+ssl://xmr-eu1.nanopool.org:10343", "nanopool.org"},
 			{"stratum+ssl://public-pool.io:4333", "public-pool.io"},
 		},
 	}
