@@ -1,8 +1,10 @@
 package machine
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"time"
@@ -21,9 +23,9 @@ const patience = 2 * time.Minute
 // greetEvery is how often it is asked.
 const greetEvery = 10 * time.Second
 
-// hangs waits until an emulator does nothing any more: its loop does not greet who
-// connects to the monitor, a Unix socket (docs/interop/qmp-spec.txt of QEMU). It gives
-// false when ctx ends first.
+// hangs waits until an emulator does nothing any more: its loop does not answer on the
+// monitor, a Unix socket (docs/interop/qmp-spec.txt of QEMU). It gives false when ctx
+// ends first.
 func hangs(ctx context.Context, monitor string, patience time.Duration) bool {
 	for {
 		select {
@@ -37,8 +39,9 @@ func hangs(ctx context.Context, monitor string, patience time.Duration) bool {
 	}
 }
 
-// silent says whether somebody listens on the monitor and says nothing. An emulator
-// that has not begun, or has ended, does not listen.
+// silent says whether somebody listens on the monitor and does not answer. An emulator
+// that has not begun, or has ended, does not listen. The greeting says nothing: a thread
+// of its own sends that.
 func silent(ctx context.Context, monitor string, patience time.Duration) bool {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", monitor)
 	if err != nil {
@@ -46,9 +49,17 @@ func silent(ctx context.Context, monitor string, patience time.Duration) bool {
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
-	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return false
 	}
-	_, err = conn.Read(make([]byte, 1))
-	return errors.Is(err, os.ErrDeadlineExceeded)
+	if _, err := io.WriteString(conn, `{"execute": "qmp_capabilities"}`+"\n"); err != nil {
+		return false
+	}
+	lines := bufio.NewReader(conn)
+	for range 2 { // the greeting and the answer
+		if _, err := lines.ReadSlice('\n'); err != nil {
+			return errors.Is(err, os.ErrDeadlineExceeded)
+		}
+	}
+	return false
 }

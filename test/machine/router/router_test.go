@@ -78,15 +78,23 @@ func rounds(n int) int {
 }
 
 // startsAgain starts the daemon where the kernel has its modules, as a router has them
-// when routerd starts, and the emulator has translated what it runs.
+// when routerd starts, and the emulator has translated what it runs. While the machine
+// is idle its clock is that of the outer one, where others' work can only add to what a
+// start takes: the shortest of three counts.
 func (w *world) startsAgain() {
 	w.Helper()
-	w.end(syscall.SIGTERM)
-	w.must(w.inRouter("cleanup"))
-	took := w.start()
-	w.tellStart("next", took)
-	if *counted && took-startPoll > startMost {
-		w.Errorf("it steered %s after its start, at most %s are allowed", took, startMost)
+	took := usual
+	for try := 0; try < 3 && took-startPoll > startMost; try++ {
+		w.end(syscall.SIGTERM)
+		w.must(w.inRouter("cleanup"))
+		took = min(took, w.start())
+		w.tellStart("next", took)
+		if !*counted {
+			return
+		}
+	}
+	if took-startPoll > startMost {
+		w.Errorf("it steered %s after its start at best, at most %s are allowed", took, startMost)
 	}
 }
 
@@ -220,10 +228,14 @@ func (w *world) staysSmall() {
 	}
 }
 
-// letsGo waits until the daemon has let go of what only its start has used.
+// letsGo waits until the daemon has let go of what only its start has used, two minutes
+// after it: some 4 MiB of its program.
 func (w *world) letsGo() {
 	w.Helper()
-	w.within("the daemon lets go of what it does not use", func() bool { return w.resident(w.daemon.Process.Pid) <= residentMost })
+	pid := w.daemon.Process.Pid
+	w.within("the daemon lets go of what it does not use", func() bool {
+		return w.kib(pid, "VmHWM")-w.kib(pid, "VmRSS") > 2<<10 && w.kib(pid, "VmRSS") <= residentMost
+	})
 }
 
 // idle is what the daemon takes of the processor for a while, in %.
@@ -250,16 +262,16 @@ func (w *world) tellMemory(pid int) (resident int) {
 		}
 	}
 	w.Log(strings.Join(told, ", "))
-	return w.resident(pid)
+	return w.kib(pid, "VmRSS")
 }
 
-// resident is what of a process is in memory, in KiB.
-func (w *world) resident(pid int) (kib int) {
+// kib is a figure of what the kernel says of a process's memory.
+func (w *world) kib(pid int, key string) (n int) {
 	w.Helper()
 	for line := range strings.Lines(w.memory(pid)) {
-		_, _ = fmt.Sscanf(line, "VmRSS: %d kB", &kib)
+		_, _ = fmt.Sscanf(line, key+": %d kB", &n)
 	}
-	return kib
+	return n
 }
 
 // memory is what the kernel says of a process (proc_pid_status(5)).
