@@ -79,6 +79,25 @@ func TestClientTakesTheFirstAnswerAndTellsOfOthers(t *testing.T) {
 	}
 }
 
+// A resolver that has to fetch the true answer first is slower than who injects one.
+func TestClientTellsOfAnAnswerThatComesLater(t *testing.T) {
+	const later = 350 * time.Millisecond
+	pc, l := bothOnOnePort(t)
+	_ = l.Close()
+	s := &peer.Server{PacketConn: pc, Handler: peer.HandlerFunc(func(w peer.ResponseWriter, q *peer.Msg) {
+		_ = w.WriteMsg(answerWith(q, "192.0.2.66"))
+		<-time.After(later)
+		_ = w.WriteMsg(answerWith(q, "192.0.2.1"))
+	})}
+	go func() { _ = s.ActivateAndServe() }() // ends with Shutdown
+	t.Cleanup(func() { _ = s.Shutdown() })
+	got, err := askAsClient(t, netip.MustParseAddrPort(pc.LocalAddr().String()))
+	must(t, err)
+	if len(got) != 2 || got[0].Addrs[0].String() != "192.0.2.66" || got[1].Addrs[0].String() != "192.0.2.1" {
+		t.Errorf("got %v", got)
+	}
+}
+
 func TestClientAsksAgainAndOverTCP(t *testing.T) {
 	var asked atomic.Bool // the server answers each question in a goroutine of its own
 	server := serveStub(t, func(udp bool, q *peer.Msg) []*peer.Msg {
