@@ -122,9 +122,6 @@ func (w *world) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// startPoll is how often start asks, and so by how much it may be late.
-const startPoll = 100 * time.Millisecond
-
 // start starts the daemon and waits until it steers: it answers, and the tunnel
 // is up. It gives the time that took.
 func (w *world) start() time.Duration {
@@ -135,17 +132,32 @@ func (w *world) start() time.Duration {
 	defer log.Close()
 	w.daemon = w.command("run")
 	w.daemon.Stdout, w.daemon.Stderr = log, log
+	before := w.logged()
 	began := time.Now()
 	w.in(w.router, func() { err = w.daemon.Start() })
 	w.must(err)
-	// Not by the command: starting a program over and over takes a small processor
-	// whole, and the daemon would wait for it.
+	// Not by the command, nor by asking from the beginning on: either takes of a small
+	// processor what the daemon would wait for.
+	w.often(startPoll, "routerd says that its settings are in force", func() bool {
+		return strings.Contains(w.logged()[len(before):], `msg="settings applied"`)
+	})
 	asked := control.NewClient(filepath.Join(w.dir, "routerd.sock"))
 	w.often(startPoll, "routerd steers", func() bool {
 		s, err := asked.Status(w.Context())
 		return err == nil && s.Running && len(s.Tunnels) == 1 && s.Tunnels[0].State == "up" && len(s.Destinations) == 2
 	})
 	return time.Since(began)
+}
+
+// startPoll is how often start looks.
+const startPoll = 20 * time.Millisecond
+
+// logged is what daemons have written.
+func (w *world) logged() string {
+	w.Helper()
+	raw, err := os.ReadFile(w.log)
+	w.must(err)
+	return string(raw)
 }
 
 // end ends the daemon by a signal.
