@@ -11,8 +11,8 @@ import (
 )
 
 // ErrHung says that the emulator did nothing any more and was ended. Where time is
-// counted QEMU 7.2 may do so: a timer that hw/mips or target/mips (cp0_timer.c) sets to
-// the instant that it is at fires without end, and time stands still meanwhile. It is
+// counted QEMU 7.2 may do so: a timer of MIPS (target/mips/sysemu/cp0_timer.c) that is
+// set to the instant that it is fires without end, and time stands still meanwhile. It is
 // no fault of what runs in the machine, which may be run again.
 var ErrHung = errors.New("the emulator hangs: its timers fire without end (docs/machines.md); it was ended")
 

@@ -140,6 +140,11 @@ func TestReportOfATest(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Require("TestA", "TestB", "TestC", "TestD")
+	whole := Report{Target: "mipsel", Kernel: "6.1.0", Hook: "tcx", JIT: "off", Ratio: "1", Run: 1, Skipped: 1, Failures: []string{"o TestZ"}}
+	whole.Add(r)
+	if got := whole.Line(); got != "mipsel\t6.1.0\tclsact\ton\t3\t3\t2\t0\t0\t-\t0.97" || !strings.HasPrefix(whole.Summary(), "mipsel: failed: o TestZ\nmipsel: failed: p TestB\nmipsel: package broke down: q\nmipsel: was not there: TestD\n") {
+		t.Errorf("together with others: %q\n%s", got, whole.Summary())
+	}
 	want := "mipsel\t6.1.0\tclsact\ton\t2\t3\t1\t0\t4\t30 of 50 MiB\t0.97"
 	if d := cmp.Diff(want, r.Line()); d != "" {
 		t.Errorf("line (-want +got):\n%s", d)

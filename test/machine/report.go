@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -42,14 +43,7 @@ func (r Report) Bad() int { return r.Failed + len(r.Broken) + len(r.Missing) }
 
 // Add takes in what came of some of the target's tests.
 func (r *Report) Add(part Report) {
-	for _, f := range []struct {
-		to   *string
-		from string
-	}{{&r.Hook, part.Hook}, {&r.JIT, part.JIT}, {&r.Ratio, part.Ratio}} {
-		if f.from != "" {
-			*f.to = f.from
-		}
-	}
+	r.Hook, r.JIT, r.Ratio = cmp.Or(part.Hook, r.Hook), cmp.Or(part.JIT, r.JIT), cmp.Or(part.Ratio, r.Ratio)
 	r.Run, r.Failed, r.Skipped = r.Run+part.Run, r.Failed+part.Failed, r.Skipped+part.Skipped
 	r.Broken = append(r.Broken, part.Broken...)
 	r.Missing = append(r.Missing, part.Missing...)

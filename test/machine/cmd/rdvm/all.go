@@ -177,7 +177,7 @@ func (s *suite) one(ctx context.Context, t machine.Target) (machine.Report, erro
 // batch runs one, and once more where the emulator hung.
 func (s *suite) batch(ctx context.Context, t machine.Target, b batch, figures string, log io.Writer) (machine.Report, error) {
 	for try := 1; ; try++ {
-		before, err := hangs(figures)
+		before, err := hung(figures)
 		if err != nil {
 			return machine.Report{}, err
 		}
@@ -186,7 +186,7 @@ func (s *suite) batch(ctx context.Context, t machine.Target, b batch, figures st
 			return part, err
 		}
 		part.Require(b.must...)
-		after, err := hangs(figures)
+		after, err := hung(figures)
 		if err != nil || after == before || try == tries {
 			return part, err
 		}
@@ -197,8 +197,8 @@ func (s *suite) batch(ctx context.Context, t machine.Target, b batch, figures st
 // tries is how often a batch is begun whose emulator hangs.
 const tries = 3
 
-// hangs counts the emulators that hung, by the file of figures.
-func hangs(figures string) (n int, err error) {
+// hung counts the emulators that hung, by the file of figures.
+func hung(figures string) (n int, err error) {
 	raw, err := os.ReadFile(figures)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil

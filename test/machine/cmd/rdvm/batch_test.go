@@ -3,12 +3,15 @@ package main
 import (
 	"bytes"
 	"maps"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/routerd/routerd/test/machine"
+	"github.com/routerd/routerd/test/machine/job"
 )
 
 func TestEveryTellingTestIsThere(t *testing.T) {
@@ -70,6 +73,28 @@ func TestABatchGetsTheMemoryThatItNeedsAndNeverLess(t *testing.T) {
 	}
 	if got := b.machineFlags("f", 128); !slices.Equal(got, []string{"--figures", "f", "--counted"}) {
 		t.Errorf("128 MiB: %q", got)
+	}
+}
+
+func TestEmulatorsThatHungAreCounted(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "figures")
+	if n, err := hung(file); n != 0 || err != nil {
+		t.Errorf("%d have hung before any ran: %v", n, err)
+	}
+	a := app{figures: file}
+	for _, r := range []job.Result{{Status: 1, Work: 5}, {Hung: true}, {}, {Hung: true}} {
+		if err := a.note(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := hung(file); n != 2 || err != nil {
+		t.Errorf("%d have hung: %v", n, err)
+	}
+	if err := os.WriteFile(file, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := hung(file); err == nil {
+		t.Error("half a line is a figure")
 	}
 }
 
