@@ -138,8 +138,8 @@ func (w *world) start() time.Duration {
 	w.must(err)
 	// Not by the command, nor by asking from the beginning on: either takes of a small
 	// processor what the daemon would wait for.
-	w.often(startPoll, "routerd says that its settings are in force", func() bool {
-		return strings.Contains(w.logged()[len(before):], `msg="settings applied"`)
+	w.often(2*startPoll, "routerd says that the tunnel is up", func() bool {
+		return strings.Contains(w.logged()[len(before):], " to=up ")
 	})
 	asked := control.NewClient(filepath.Join(w.dir, "routerd.sock"))
 	w.often(startPoll, "routerd steers", func() bool {
@@ -149,8 +149,8 @@ func (w *world) start() time.Duration {
 	return time.Since(began)
 }
 
-// startPoll is how often start looks.
-const startPoll = 20 * time.Millisecond
+// startPoll is how often start asks, once the tunnel is up.
+const startPoll = 25 * time.Millisecond
 
 // logged is what daemons have written.
 func (w *world) logged() string {
