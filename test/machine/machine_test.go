@@ -92,9 +92,10 @@ func TestTimeIsCountedWhereThatIsAskedFor(t *testing.T) {
 	}
 	for _, counted := range []bool{false, true} {
 		o := Options{Counted: counted}
-		args := Cache{}.arguments(target, Cache{}.job(target, []string{"true"}, o), o, "i")
-		if slices.Contains(args, "-icount") != counted {
-			t.Errorf("counted %t: arguments %q", counted, args)
+		j := Cache{}.job(target, []string{"true"}, o)
+		args := Cache{}.arguments(target, j, o, "i")
+		if slices.Contains(args, "-icount") != counted || (j.Timer == "MIPS") != counted {
+			t.Errorf("counted %t: timer %q, arguments %q", counted, j.Timer, args)
 		}
 	}
 }

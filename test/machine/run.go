@@ -83,14 +83,26 @@ func (c Cache) Run(ctx context.Context, t Target, argv []string, o Options) (job
 		if !errors.Is(err, errNoBoot) || try == tries || ctx.Err() != nil {
 			return r, err
 		}
-		c.Say("%s: booting again: %v", t.Name, err)
+		c.Say("%s: booting again: %s", t.Name, firstProgram(err.Error()))
 	}
 }
 
 // tries is how often a machine is booted until the command begins. Kernels check
 // their timers against each other when they boot, and panic where a busy machine
-// lets the emulator wait; the command itself is never run twice.
-const tries = 3
+// lets the emulator wait; of those with a Timer of their own, three in eight take
+// another. The command itself is never run twice.
+const tries = 10
+
+// firstProgram is what a machine's first program said went wrong, or all of said: what
+// the kernel wrote matters where that program did not come as far.
+func firstProgram(said string) string {
+	for line := range strings.Lines(said) {
+		if why, found := strings.CutPrefix(line, "init: error: "); found {
+			return strings.TrimSpace(why)
+		}
+	}
+	return said
+}
 
 // errNoBoot says that a machine broke down before the command began.
 var errNoBoot = errors.New("the machine broke down before the command began")
@@ -108,6 +120,9 @@ func (c Cache) job(t Target, argv []string, o Options) job.Job {
 		j.Tools = "/dev/vda"
 	}
 	folders := append([]string{c.Root}, o.Shares...)
+	if o.Counted {
+		j.Timer = t.Timer
+	}
 	for i, dir := range slices.Compact(folders) {
 		j.Shares = append(j.Shares, job.Share{Tag: "share" + strconv.Itoa(i), Path: dir})
 	}

@@ -28,6 +28,18 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+func TestABootThatFailedIsToldByTheMachinesFirstProgram(t *testing.T) {
+	const kernel = "the machine broke down before the command began\n[    0.1] Linux version 6.1\n"
+	for said, want := range map[string]string{
+		kernel: kernel,
+		kernel + "init: error: load module x: none\n[    6.3] reboot: Restarting system\n": "load module x: none",
+	} {
+		if got := firstProgram(said); got != want {
+			t.Errorf("of %q: %q, want %q", said, got, want)
+		}
+	}
+}
+
 func TestTheEmulatorEndsWithWhoStartedIt(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {

@@ -26,6 +26,9 @@ type Target struct {
 	Bus string
 	// Memory is what a machine has unless told otherwise, MiB.
 	Memory int
+	// Timer is the clock event device without which a kernel whose time is counted is
+	// no use (docs/machines.md, traps); "" where any will do.
+	Timer string
 }
 
 // Targets lists every kind, cheapest routers first.
@@ -40,15 +43,15 @@ func Targets() []Target {
 	return []Target{
 		{
 			Name: "mipsel", Arch: "mipsle/softfloat", Debian: "mipsel", Series: "6.1", Flavour: "4kc-malta",
-			QEMU: "qemu-system-mipsel", Package: "qemu-system-mips", Args: malta("34Kf"), Console: "ttyS0", Bus: "pci", Memory: 64,
+			QEMU: "qemu-system-mipsel", Package: "qemu-system-mips", Args: malta("34Kf"), Console: "ttyS0", Bus: "pci", Memory: 64, Timer: "MIPS",
 		},
 		{
 			Name: "mips", Arch: "mips/softfloat", Series: "6.12",
-			QEMU: "qemu-system-mips", Package: "qemu-system-mips", Args: malta("34Kf"), Console: "ttyS0", Bus: "pci", Memory: 64,
+			QEMU: "qemu-system-mips", Package: "qemu-system-mips", Args: malta("34Kf"), Console: "ttyS0", Bus: "pci", Memory: 64, Timer: "MIPS",
 		},
 		{
 			Name: "mips64el", Arch: "mips64le/softfloat", Debian: "mips64el", Series: "6.12", Flavour: "5kc-malta",
-			QEMU: "qemu-system-mips64el", Package: "qemu-system-mips", Args: malta("MIPS64R2-generic"), Console: "ttyS0", Bus: "pci", Memory: 128,
+			QEMU: "qemu-system-mips64el", Package: "qemu-system-mips", Args: malta("MIPS64R2-generic"), Console: "ttyS0", Bus: "pci", Memory: 128, Timer: "MIPS",
 		},
 		{
 			Name: "armv7", Arch: "arm/7", Debian: "armhf", Series: "6.1", Flavour: "armmp",

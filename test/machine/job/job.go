@@ -23,6 +23,8 @@ type Job struct {
 	Tools string
 	// Shares are folders of the outer machine, found at the same path inside.
 	Shares []Share
+	// Timer is the clock event device that the kernel must have taken; "" for any.
+	Timer string
 	// Now sets the clock: some machines have none.
 	Now time.Time
 	// Terminal says that a person types.

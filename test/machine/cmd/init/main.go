@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,6 +39,9 @@ func run() error {
 	}
 	j, err := readJob()
 	if err != nil {
+		return err
+	}
+	if err := checkTimer(clockEvents, j.Timer); err != nil {
 		return err
 	}
 	now := unix.NsecToTimeval(j.Now.UnixNano())
@@ -80,6 +84,25 @@ func readJob() (job.Job, error) {
 		return j, fmt.Errorf("parse %s: %w", job.File, err)
 	}
 	return j, nil
+}
+
+// clockEvents names the clock event device that the kernel has taken
+// (kernel/time/clockevents.c).
+const clockEvents = "/sys/devices/system/clockevents/clockevent0/current_device"
+
+// checkTimer says whether the kernel has taken the wanted clock event device.
+func checkTimer(file, want string) error {
+	if want == "" {
+		return nil
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("which timer the kernel has taken: %w", err)
+	}
+	if got := strings.TrimSpace(string(raw)); got != want {
+		return fmt.Errorf("the kernel has taken the timer %s instead of %s", got, want)
+	}
+	return nil
 }
 
 // loadModules loads the modules of a folder in the order of its file list.
