@@ -107,6 +107,12 @@ func (d *frames) drain(gone bool) {
 		if err := d.maps[bpfMapAddresses].Put(addr(a), v); err != nil {
 			d.t.Fatal(err)
 		}
+		v.Flags &^= knownGlobal
+		for _, mac := range d.ref.asked {
+			if err := d.maps[bpfMapGrants].Put(bpfRdGrantKey{Addr: addr(a), Client: uint64(ClientMAC(mac))}, v); err != nil {
+				d.t.Fatal(err)
+			}
+		}
 	}
 }
 

@@ -115,8 +115,14 @@ func (d *DataPlane) Ensure(e Event) error {
 	return nil
 }
 
+// nameRules are the rules over names that hold now, by hash, and moved as in Tables.
+type nameRules struct {
+	now   map[uint64]bpfRdRule
+	moved func(uint64) uint64
+}
+
 // retarget brings what was learned in line with the rules that hold now.
-func (d *DataPlane) retarget(rules map[uint64]bpfRdRule) error {
+func (d *DataPlane) retarget(rules nameRules) error {
 	if err := retargetMap[bpfRdAddr](d.maps[bpfMapAddresses], rules); err != nil {
 		return fmt.Errorf("bring addresses in line with rules: %w", err)
 	}
@@ -126,20 +132,20 @@ func (d *DataPlane) retarget(rules map[uint64]bpfRdRule) error {
 	return nil
 }
 
-func retargetMap[K comparable](m *ebpf.Map, rules map[uint64]bpfRdRule) error {
+func retargetMap[K comparable](m *ebpf.Map, rules nameRules) error {
 	all, err := entries[K, bpfRdKnown](m)
 	if err != nil {
 		return err
 	}
 	for k, v := range all {
-		if retargeted(v, rules) == v {
+		if rules.retargeted(v) == v {
 			continue
 		}
 		// Meanwhile it may have been learned anew, or have been removed: then
 		// it stays so.
 		err := m.Lookup(k, &v)
 		if err == nil {
-			err = m.Update(k, retargeted(v, rules), ebpf.UpdateExist)
+			err = m.Update(k, rules.retargeted(v), ebpf.UpdateExist)
 		}
 		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return err
@@ -148,11 +154,21 @@ func retargetMap[K comparable](m *ebpf.Map, rules map[uint64]bpfRdRule) error {
 	return nil
 }
 
-func retargeted(v bpfRdKnown, rules map[uint64]bpfRdRule) bpfRdKnown {
-	r := rules[v.Rule]
+// retargeted is an entry as the rules have it. Where the one that it was learned by is
+// gone, it is the next wider rule's.
+func (n nameRules) retargeted(v bpfRdKnown) bpfRdKnown {
+	r, ok := n.now[v.Rule]
+	if !ok && n.moved != nil {
+		if to := n.moved(v.Rule); to != 0 {
+			v.Rule, r = to, n.now[to]
+			v.Flags &^= knownFull
+		}
+	}
 	target := r.Suffix
-	if v.Flags&knownFull != 0 {
+	if v.Flags&knownFull != 0 && r.Full != 0 {
 		target = r.Full
+	} else if target != 0 {
+		v.Flags &^= knownFull
 	}
 	if v.Flags &^= knownDrain; target == 0 {
 		v.Flags |= knownDrain

@@ -207,7 +207,7 @@ func (d *DataPlane) isExempt(a netip.Addr) (bool, error) {
 	return bits != 0, err
 }
 
-// learnVerified is learn_address of bpf/learn.h.
+// learnVerified is learn_address of bpf/known.h.
 func (d *DataPlane) learnVerified(a bpfRdAddr, client Client, v bpfRdKnown) error {
 	if client != 0 {
 		if err := d.maps[bpfMapGrants].Put(bpfRdGrantKey{Addr: a, Client: uint64(client)}, v); err != nil {

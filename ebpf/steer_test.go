@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/routerd/routerd/internal/owned"
 )
@@ -287,6 +288,33 @@ func TestGlobalAndSharedAddresses(t *testing.T) {
 				t.Errorf("alice: way %d", got)
 			}
 		})
+	}
+}
+
+// Names of several destinations share addresses: what a client looked up itself goes
+// before what others did, until its rule is gone.
+func TestAClientsOwnLookupGoesBeforeThoseOfOthers(t *testing.T) {
+	w := newWorld(t)
+	const common, solo = "198.51.100.1", "198.51.100.2"
+	w.learned(t, "closed.example", aliceMAC, addrs(common)...)
+	w.learned(t, "closed.example", bobMAC, addrs(solo)...)
+	for a, name := range map[string]string{common: "open.example", solo: "solo.example"} {
+		if _, err := w.LearnVerified(name, 0, addrs(a), time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fromBob := from("192.168.1.11", bobMAC)
+	if a, b, c := way(w.send(t, to(common))), way(w.send(t, to(common, fromBob))), way(w.send(t, to(solo, fromBob))); a != tunnelA || b != tunnelB || c != tunnelA {
+		t.Errorf("ways %d, %d and %d; want that of alice's lookup, of what all know, of bob's lookup", a, b, c)
+	}
+	w.tables.Names = slices.DeleteFunc(slices.Clone(w.tables.Names), func(r NameRule) bool { return r.Name == "closed.example" })
+	if err := w.SetTables(w.tables); err != nil {
+		t.Fatal(err)
+	}
+	other := to(common)
+	other.src = netip.AddrPortFrom(other.src.Addr(), clientPort+1)
+	if got := way(w.send(t, other)); got != tunnelB {
+		t.Errorf("once alice's rule is gone: way %d, want what all know", got)
 	}
 }
 

@@ -65,6 +65,9 @@ type Tables struct {
 	Slots    map[Destination]Slot
 	Names    []NameRule
 	Networks []NetworkRule
+	// Moved gives, for the hash of a name that Names has no more, that of the name
+	// whose suffix rule lists it now: what was learned is that one's. nil, or 0: none.
+	Moved func(rule uint64) uint64
 	// Clients must hold, for each prefix, also the bits of those around it.
 	Clients []ClientRule
 	// Exempt ranges are never learned.
@@ -94,8 +97,9 @@ type Tables struct {
 
 // SetTables makes the maps say what t says. Each step leaves a state in which a
 // listed address is steered: new slots and chains come before the rules that
-// use them, old ones go after them. Addresses learned by rules that are gone
-// are drained: their flows go on, new ones are not steered.
+// use them, old ones go after them; a client's bit must mean for that what it meant
+// before. Addresses learned by rules that are gone, and that no wider rule lists, are
+// drained: their flows go on, new ones are not steered.
 func (d *DataPlane) SetTables(t *Tables) error {
 	targets, err := d.internTargets(t)
 	if err != nil {
@@ -143,7 +147,7 @@ func (d *DataPlane) setRules(t *Tables, targets chains) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return networks, d.retarget(names)
+	return networks, d.retarget(nameRules{names, t.Moved})
 }
 
 // RD_F_* of bpf/abi.h.

@@ -212,6 +212,45 @@ func (d *DataPlane) forgetPort(t *testing.T, port uint16) {
 	}
 }
 
+// Rules are tidied while clients hold addresses that they gave: as long as another lists
+// the name, its addresses stay steered.
+func TestAddressesOfARuleThatIsGoneAreTheWiderRules(t *testing.T) {
+	w := newWorld(t)
+	rules := []NameRule{
+		{Name: "one.example", Full: w.all("open"), Suffix: w.all("closed")},
+		{Name: "two.example", Suffix: w.all("closed")},
+		{Name: "api.two.example", Full: w.all("open")},
+	}
+	w.tables.Names = rules
+	mustSet(t, w.DataPlane, w.tables)
+	w.learned(t, "one.example", aliceMAC, addrs("198.51.100.1")...)
+	w.learned(t, "api.two.example", aliceMAC, addrs("198.51.100.2")...)
+	w.goes(t, "full rule", to("198.51.100.1"), tunnelB)
+	w.goes(t, "longer name", to("198.51.100.2"), tunnelB)
+	w.forgetFlows(t)
+	rules[0].Full = nil
+	w.tables.Names = rules[:2]
+	w.tables.Moved = func(rule uint64) uint64 {
+		for from, to := range map[string]string{"api.two.example": "two.example"} {
+			if h, err := w.Hash(from); err == nil && h == rule {
+				wider, _ := w.Hash(to)
+				return wider
+			}
+		}
+		return 0
+	}
+	for _, round := range []string{"at once", "and once more, with nothing moved"} {
+		mustSet(t, w.DataPlane, w.tables)
+		w.goes(t, "full rule gone "+round, to("198.51.100.1"), tunnelA)
+		w.goes(t, "longer name gone "+round, to("198.51.100.2"), tunnelA)
+		w.forgetFlows(t)
+		w.tables.Moved = nil
+	}
+	w.tables.Names = rules[1:2]
+	mustSet(t, w.DataPlane, w.tables)
+	w.goes(t, "no rule left", to("198.51.100.1"), unsteered)
+}
+
 // The maps hold IPv4 inside of IPv6; rules do not.
 func TestIPv6PrefixesDoNotCoverIPv4(t *testing.T) {
 	w := newWorld(t)

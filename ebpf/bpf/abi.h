@@ -95,7 +95,7 @@ struct rd_clients {
 };
 
 enum rd_known_flags {
-	RD_K_GLOBAL = 1 << 0, /* for every client; else only where a grant is */
+	RD_K_GLOBAL = 1 << 0, /* for every client that has no grant of its own; else for none */
 	RD_K_SHARED = 1 << 1, /* also answers for unlisted names: grant needed */
 	RD_K_DRAIN = 1 << 2,  /* its rule is gone: old flows only */
 	RD_K_FULL = 1 << 3,   /* the rule is a full: one */
@@ -176,7 +176,7 @@ struct rd_flow {
 struct rd_frag_key {
 	struct rd_addr src;
 	struct rd_addr dst;
-	__u32 id;
+	__u32 id; /* network byte order */
 	__u32 proto;
 };
 

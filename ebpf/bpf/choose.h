@@ -124,30 +124,31 @@ static __always_inline void note_used(struct scratch *s, int grant, __u32 now)
 		known->used = now;
 }
 
-/* What an address is for a client by lookups. */
+/* What an address is for a client by lookups: by its own, if its rule is still there,
+ * and else by what counts for every client, the last lookup of anybody. */
 static __always_inline void choose_known(struct scratch *s, __u64 what, __u32 now)
 {
-	__u8 flags = what >> FOUND_FLAGS_SHIFT;
-	int grant = (flags & (RD_K_GLOBAL | RD_K_SHARED)) != RD_K_GLOBAL;
-	const struct rd_known *known;
+	int global = (what >> FOUND_FLAGS_SHIFT & (RD_K_GLOBAL | RD_K_SHARED)) == RD_K_GLOBAL;
+	const struct rd_known *grant;
 
 	if (!(what & FOUND_KNOWN))
 		return;
-	if (grant) {
-		addr_copy(&s->key.addr, &s->c.server);
-		s->key.client = s->c.client;
-		known = bpf_map_lookup_elem(&grants, &s->key.addr);
-		if (!known)
-			return;
-		what = found(known);
-	}
+	addr_copy(&s->key.addr, &s->c.server);
+	s->key.client = s->c.client;
+	grant = bpf_map_lookup_elem(&grants, &s->key.addr);
+	if (global && grant && grant->flags & RD_K_DRAIN)
+		grant = NULL;
+	if (grant)
+		what = found(grant);
+	else if (!global)
+		return;
 	s->c.drain = what >> FOUND_FLAGS_SHIFT & RD_K_DRAIN;
 	s->c.target = (__u16)(what >> FOUND_TARGET_SHIFT);
 	chain_walk(&s->c);
 	forget();
 	/* Once a tick, so that it may be looked up anew. */
 	if (s->c.dest && now && (__u32)(what >> FOUND_USED_SHIFT) != now)
-		note_used(s, grant, now);
+		note_used(s, !!grant, now);
 }
 
 /* A network that is listed now stands in for an address whose rule is gone. */

@@ -114,7 +114,8 @@ func (d *daemon) resolved(ctx context.Context, specs []tunnel.Spec) []tunnel.Spe
 		if s.Type != config.TunnelInterface {
 			continue
 		}
-		if dev, err := device(ctx, s.Device); err == nil {
+		// What cannot be found stands under the tunnel's state.
+		if dev, _ := d.networks.device(ctx, s.Device); dev != "" {
 			out[i].Device = dev
 		}
 	}
@@ -136,7 +137,9 @@ func (d *daemon) apply(ctx context.Context, e extent) error {
 		if newest, err = ebpf.NewestDevice(); err != nil { // before devices are looked for
 			return err
 		}
-		d.survey(ctx, s)
+		if err := d.survey(ctx, s); err != nil {
+			return err
+		}
 	}
 	choices := d.choose(s.plan)
 	want := d.desired(s, choices)
@@ -184,9 +187,14 @@ func (d *daemon) attach(ctx context.Context, s *settings, newest ebpf.Device) er
 }
 
 // survey finds the devices, makes tunnels again whose devices have other names
-// now, and notes what is not as it should be.
-func (d *daemon) survey(ctx context.Context, s *settings) {
-	lan, problems := devices(ctx, "lan", s.cfg.Main.LAN)
+// now, and notes what is not as it should be. In a new process it is an error where
+// netifd does not say what the LAN's devices are: an earlier one's programs may be on
+// them, which it would take off.
+func (d *daemon) survey(ctx context.Context, s *settings) error {
+	lan, problems, err := d.networks.devices(ctx, "lan", s.cfg.Main.LAN)
+	if err != nil && !d.view.applied {
+		return err
+	}
 	wan, wanProblems := d.wanDevices(ctx)
 	problems = append(problems, wanProblems...)
 	own, _, err := d.net.OwnAddresses()
@@ -210,6 +218,7 @@ func (d *daemon) survey(ctx context.Context, s *settings) {
 	if d.ensured != nil && !d.unmet && !slices.EqualFunc(specs, d.ensured, moved) {
 		d.ensureTunnels(ctx, specs)
 	}
+	return nil
 }
 
 // fillMaps makes the data plane's maps say what there is. Names, networks and
@@ -220,9 +229,13 @@ func (d *daemon) fillMaps(ctx context.Context, s *settings, choices map[string]s
 	if d.filled == nil {
 		t := d.tables(s)
 		t.Slots, t.Exempt, t.WAN, t.Resolver = slots, around.Exempt, around.WAN, around.Resolver
+		if b := d.before; b != nil {
+			t.Moved = func(rule uint64) uint64 { return b.moved(d.dp, s, rule) }
+		}
 		if err := d.dp.SetTables(t); err != nil {
 			return err
 		}
+		d.before = nil
 		d.forgetExempt(ctx, around.Exempt)
 		d.filled = &fill{around: around, at: ebpf.Now()}
 		return nil
@@ -258,7 +271,8 @@ func (d *daemon) tellProblems(problems []string) {
 func (d *daemon) wanDevices(ctx context.Context) (found, problems []string) {
 	m := d.view.settings.cfg.Main
 	if m.WAN != "" {
-		return devices(ctx, "wan", []string{m.WAN})
+		found, problems, _ = d.networks.devices(ctx, "wan", []string{m.WAN})
+		return found, problems
 	}
 	found, err := d.net.DefaultDevices()
 	if err != nil {

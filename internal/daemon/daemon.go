@@ -116,6 +116,7 @@ type daemon struct {
 	neighbours *neighbours
 	keeper     *keeper
 	runner     *reach.Runner
+	networks   networks
 	packets    map[ebpf.Destination]uint64 // of each destination, as last counted
 	failures   *failures
 	resolver   *dns.Resolver // nil: routerd is disabled
@@ -134,6 +135,7 @@ type daemon struct {
 	dirty    extent        // what is to be applied
 	retry    time.Time     // nothing is applied before
 	filled   *fill         // nil: the maps are to be filled anew
+	before   *ruled        // what they were filled from last, until they are; else nil
 	ensured  []tunnel.Spec // what the tunnels were last made from; nil: nothing
 	begun    bool          // this process has begun to make the tunnels
 	turned   []string      // tunnels whose change the kernel is to be told of
@@ -171,7 +173,7 @@ func newDaemon(o Options) (*daemon, error) {
 		events:  control.NewEventLog(time.Now), names: newNames(), sharers: newNames(), started: time.Now(),
 		bypasses: newBypasses(), neighbours: newNeighbours(), keeper: newKeeper(), failures: newFailures(), health: newHealth(),
 		reloads: make(chan reloadRequest), restarts: make(chan struct{}), learned: make(chan ebpf.Event, learnedMax),
-		limits: newLimiter(time.Now),
+		limits: newLimiter(time.Now), networks: networks{},
 	}
 	d.lists, d.runner = d.newLists(), d.newRunner()
 	d.health.early = func(destination, reason string) { d.runner.Early(reason, destination) }

@@ -101,6 +101,30 @@ func TestEntriesOfNoRuleHaveTheMapsFilledAnew(t *testing.T) {
 	expect(t, d.filled != nil, "a drained entry has the maps filled again and again")
 }
 
+// Settings are tidied: the name is still closed, and clients still have its address.
+func TestWhatWasLearnedByARuleThatIsGoneIsTheWiderRules(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	r := newRouter(t)
+	r.set("", exchanges+"\tlist domain 'api.example.org'\n")
+	d := r.inside()
+	need(t, d.dp.Ensure(r.learned(d, ebpf.EventLearned, "api.example.org", "api.example.org", 1)))
+	r.set("", exchanges)
+	for range 2 {
+		_, err := d.reload(t.Context())
+		need(t, err)
+		known, err := d.snapshot()
+		need(t, err)
+		wider, err := d.dp.Hash("example.org")
+		need(t, err)
+		for _, k := range slices.Concat(known.addresses, known.grants) {
+			expect(t, k.Rule == wider && !k.Draining, "known: %+v, want it known by the rule of example.org", k)
+		}
+		expect(t, len(known.addresses) == 1 && len(known.grants) == 1, "known: %+v", known)
+	}
+}
+
 func TestLostEventsAreCaughtUpWith(t *testing.T) {
 	if !isolated(t) {
 		return

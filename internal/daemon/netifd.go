@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +17,28 @@ import (
 
 // ubusTime bounds one question to netifd.
 const ubusTime = 2 * time.Second
+
+// errSilent says that netifd is there and does not answer.
+var errSilent = errors.New("netifd does not answer")
+
+// networks has the device that each name from the settings had last. The loop owns it.
+type networks map[string]string
+
+// device finds the device of a name. A network that is not found any more, because
+// netifd is busy or is started again, keeps the device that it had for as long as there
+// is one: what runs over it runs on, and without programs it would run past the rules.
+// There may be both a device and an error.
+func (n networks) device(ctx context.Context, name string) (string, error) {
+	dev, err := device(ctx, name)
+	if err == nil {
+		n[name] = dev
+		return dev, nil
+	}
+	if _, gone := net.InterfaceByName(n[name]); gone != nil {
+		return "", err
+	}
+	return n[name], err
+}
 
 // device finds the device of a name from the settings: that of the netifd
 // network of that name, or else the device of that name. The network goes first:
@@ -45,7 +69,7 @@ func network(ctx context.Context, name string) (answer []byte, found bool, err e
 	// No shell: the name is one argument, and ubus refuses one that is no object.
 	answer, err = exec.CommandContext(ctx, ubus, "call", "network.interface."+name, "status").Output()
 	if ctx.Err() != nil {
-		return nil, false, fmt.Errorf("netifd did not say in %s what network %s is", ubusTime, name)
+		return nil, false, fmt.Errorf("%w: in %s it did not say what network %s is", errSilent, ubusTime, name)
 	}
 	return answer, err == nil, nil
 }
@@ -74,19 +98,20 @@ func netifdDevice(name string, answer []byte) (string, error) {
 func notInDevice(r rune) bool { return r == '/' || r == ':' || r <= ' ' || r == 0x7f }
 
 // devices finds the devices of several names, each once; what cannot be found
-// is told.
-func devices(ctx context.Context, option string, names []string) (found, problems []string) {
-	seen := map[string]bool{}
+// is told, and is an error where netifd does not answer and what it said before is not
+// known.
+func (n networks) devices(ctx context.Context, option string, names []string) (found, problems []string, err error) {
 	for _, name := range names {
-		dev, err := device(ctx, name)
-		if err != nil {
-			problems = append(problems, fmt.Sprintf("option %s: %v", option, err))
-			continue
+		dev, why := n.device(ctx, name)
+		if why != nil {
+			problems = append(problems, fmt.Sprintf("option %s: %v", option, why))
 		}
-		if !seen[dev] {
-			seen[dev] = true
+		if errors.Is(why, errSilent) && dev == "" {
+			err = why
+		}
+		if dev != "" && !slices.Contains(found, dev) {
 			found = append(found, dev)
 		}
 	}
-	return found, problems
+	return found, problems, err
 }

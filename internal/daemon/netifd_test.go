@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -68,7 +69,7 @@ func TestDevicesOfNetworksAndOfTheMachine(t *testing.T) {
 		"lan": `{"up":true,"l3_device":"br-lan"}`, "guest": `{"up":true,"l3_device":"br-lan"}`,
 		"lo": `{"up":true,"l3_device":"pppoe-wan"}`, "down": `{"up":false}`,
 	})
-	found, problems := devices(context.Background(), "lan", []string{"lan", "guest", "lo", "down", "nothing"})
+	found, problems, _ := networks{}.devices(context.Background(), "lan", []string{"lan", "guest", "lo", "down", "nothing"})
 	if want := []string{"br-lan", "pppoe-wan"}; !slices.Equal(found, want) {
 		t.Errorf("devices %v, want %v", found, want)
 	}
@@ -83,8 +84,35 @@ func TestDevicesOfNetworksAndOfTheMachine(t *testing.T) {
 
 func TestDevicesWithoutNetifd(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	found, problems := devices(context.Background(), "wan", []string{"lo", "nothing", "lo"})
+	found, problems, _ := networks{}.devices(context.Background(), "wan", []string{"lo", "nothing", "lo"})
 	if !slices.Equal(found, []string{"lo"}) || len(problems) != 1 {
 		t.Errorf("devices %v, problems %q", found, problems)
+	}
+}
+
+func TestANetworkThatNetifdNoLongerTellsKeepsItsDevice(t *testing.T) {
+	ctx, n := context.Background(), networks{}
+	ubus(t, map[string]string{"lan": `{"up":true,"l3_device":"lo"}`, "gone": `{"up":true,"l3_device":"no-such-device"}`})
+	if found, problems, err := n.devices(ctx, "lan", []string{"lan", "gone"}); !slices.Equal(found, []string{"lo", "no-such-device"}) || problems != nil || err != nil {
+		t.Fatalf("devices %v, problems %q, %v", found, problems, err)
+	}
+	ubus(t, nil) // netifd is started again
+	found, problems, err := n.devices(ctx, "lan", []string{"lan", "gone"})
+	if !slices.Equal(found, []string{"lo"}) || len(problems) != 2 || err != nil {
+		t.Errorf("devices %v, problems %q, %v; want the one that is still there, and both told", found, problems, err)
+	}
+}
+
+func TestANetifdThatDoesNotAnswerIsAnErrorWhereNothingIsKnown(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "ubus"), []byte("#!/bin/sh\nexec sleep 60\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	for _, known := range []networks{{}, {"lan": "lo"}} {
+		found, problems, err := known.devices(context.Background(), "lan", []string{"lan"})
+		if len(problems) != 1 || errors.Is(err, errSilent) != (len(known) == 0) || len(found) != len(known) {
+			t.Errorf("of %v: devices %v, problems %q, %v", known, found, problems, err)
+		}
 	}
 }

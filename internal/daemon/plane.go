@@ -163,6 +163,30 @@ func rulesByHash(dp *ebpf.DataPlane, s *settings) map[uint64]int32 {
 	return out
 }
 
+// ruled are rules over names that were in force.
+type ruled struct {
+	rules    map[uint64]int32 // as rulesByHash gives them
+	settings *settings        // nil: none were
+}
+
+// moved finds the wider rule of s that lists what a rule listed, both by hash; 0 where
+// there is none.
+func (r *ruled) moved(dp *ebpf.DataPlane, s *settings, rule uint64) uint64 {
+	i, ok := r.rules[rule]
+	if !ok || i == noRule {
+		return 0
+	}
+	_, wider, ok := s.plan.Rules.Name(r.settings.plan.Names[i].Name)
+	if !ok {
+		return 0
+	}
+	hash, err := dp.Hash(wider.Name)
+	if err != nil {
+		return 0 // SetTables tells of it
+	}
+	return hash
+}
+
 // rule is the chain and the name of a rule, false where the settings have none
 // such.
 func (v *view) rule(k ruleKey) (steer.Chain, string, bool) {

@@ -185,6 +185,9 @@ func (d *daemon) prepare(ctx context.Context, s *settings) error {
 		return err
 	}
 	d.filled = nil
+	if d.before == nil {
+		d.before = &ruled{d.view.rules, d.view.settings}
+	}
 	d.set(func(v *view) {
 		v.settings, v.numbers, v.paths, v.rules = s, numbers, paths, rulesByHash(d.dp, s)
 		v.tunnels = expected(s.specs, v.tunnels)

@@ -72,7 +72,8 @@ func (q *question) answer(query string) error {
 	return nil
 }
 
-// allKnown gathers the learned entries by address: the address' own comes first.
+// allKnown gathers the learned entries by address in the order in which they count: for
+// a client what it looked up itself comes first.
 func (q *question) allKnown() (map[netip.Addr][]ebpf.Known, error) {
 	addresses, err := q.dp.Addresses()
 	if err != nil {
@@ -83,6 +84,9 @@ func (q *question) allKnown() (map[netip.Addr][]ebpf.Known, error) {
 		return nil, err
 	}
 	out := make(map[netip.Addr][]ebpf.Known, len(addresses))
+	if q.client.IsValid() {
+		addresses, grants = grants, addresses
+	}
 	for _, k := range append(addresses, grants...) {
 		out[k.Addr] = append(out[k.Addr], k)
 	}

@@ -98,7 +98,7 @@ func TestRestrictedDestinationsPassOnWhomTheyDoNotTake(t *testing.T) {
 func TestChainsEndWhereEverybodyIsTaken(t *testing.T) {
 	p := compile(t, lists{},
 		only(t, dest(t, "a", "example.org"), "192.168.1.1"), dest(t, "b", "example.org"), dest(t, "c", "example.org", "org"))
-	want := Chain{{Destination: 0, Include: true, Bit: 0}, {Destination: 1}}
+	want := Chain{{Destination: 0, Include: true, Bit: p.Destinations[0].Bit}, {Destination: 1}}
 	if diff := cmp.Diff(want, p.Names[0].Suffix); diff != "" {
 		t.Errorf("chain of %s (-want +got):\n%s", p.Names[0].Name, diff)
 	}
@@ -106,7 +106,7 @@ func TestChainsEndWhereEverybodyIsTaken(t *testing.T) {
 
 func TestChainsNameADestinationOnce(t *testing.T) {
 	p := compile(t, lists{}, only(t, dest(t, "a", "full:example.org", "example.org", "org"), "192.168.1.1"), dest(t, "b", "org"))
-	want := Chain{{Destination: 0, Include: true, Bit: 0}, {Destination: 1}}
+	want := Chain{{Destination: 0, Include: true, Bit: p.Destinations[0].Bit}, {Destination: 1}}
 	if diff := cmp.Diff(NameRule{Name: "example.org", Full: want, Suffix: want}, p.Names[0]); diff != "" {
 		t.Errorf("rule (-want +got):\n%s", diff)
 	}
@@ -138,12 +138,14 @@ func TestClientsHaveTheBitsOfAllNetworksAroundThem(t *testing.T) {
 		only(t, dest(t, "b", "b.example"), "192.168.1.0/24"),
 		not(t, dest(t, "c", "c.example"), "192.168.1.7", "m1"),
 		only(t, dest(t, "d", "d.example"), "fd00::/8"))
+	bit := func(i int) uint64 { return 1 << p.Destinations[i].Bit }
+	a, b, c, d := bit(0), bit(1), bit(2), bit(3)
 	want := []ClientRule{
-		{MAC: mac('1'), Include: 1, Exclude: 4},
-		{Prefix: netip.MustParsePrefix("192.168.0.0/16"), Include: 1},
-		{Prefix: netip.MustParsePrefix("192.168.1.0/24"), Include: 3},
-		{Prefix: netip.MustParsePrefix("192.168.1.7/32"), Include: 3, Exclude: 4},
-		{Prefix: netip.MustParsePrefix("fd00::/8"), Include: 8},
+		{MAC: mac('1'), Include: a, Exclude: c},
+		{Prefix: netip.MustParsePrefix("192.168.0.0/16"), Include: a},
+		{Prefix: netip.MustParsePrefix("192.168.1.0/24"), Include: a | b},
+		{Prefix: netip.MustParsePrefix("192.168.1.7/32"), Include: a | b, Exclude: c},
+		{Prefix: netip.MustParsePrefix("fd00::/8"), Include: d},
 	}
 	if diff := cmp.Diff(want, p.Clients, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 		t.Errorf("clients (-want +got):\n%s", diff)

@@ -35,7 +35,7 @@ const (
 )
 
 // Memory is what the choice remembers of a destination. The zero value is that of
-// a destination that was never chosen for. It is a value: Decide returns the next
+// a destination that was never chosen for. It is a value: Choose returns the next
 // one and leaves the old one as it was.
 type Memory struct {
 	path  string

@@ -5,6 +5,7 @@ package steer
 
 import (
 	"fmt"
+	"math/bits"
 	"net/netip"
 	"slices"
 
@@ -142,7 +143,7 @@ type builder struct {
 	nets         map[netip.Prefix]Chain
 	shared       map[links]Chain
 	clients      []clientBits
-	restricted   int
+	bits         uint64 // that restricted destinations have
 }
 
 func (b *builder) destination(c *config.Config, d *config.Destination, src Source) error {
@@ -152,11 +153,10 @@ func (b *builder) destination(c *config.Config, d *config.Destination, src Sourc
 	}
 	link := Link{Destination: len(b.plan.Destinations), Include: len(d.Clients) > 0, Exclude: len(d.ExcludeClients) > 0}
 	if link.Include || link.Exclude {
-		if b.restricted == MaxRestricted {
+		if bits.OnesCount64(b.bits) == MaxRestricted {
 			return fmt.Errorf("destination %s: more than %d destinations have option client or exclude_client", d.Name, MaxRestricted)
 		}
-		link.Bit = uint8(b.restricted)
-		b.restricted++
+		link.Bit = b.bit(d.Name)
 		out.Restricted, out.Bit = true, link.Bit
 		b.addClients(d, link.Bit)
 	}
@@ -167,6 +167,20 @@ func (b *builder) destination(c *config.Config, d *config.Destination, src Sourc
 	}
 	b.plan.Destinations = append(b.plan.Destinations, out)
 	return nil
+}
+
+// bit takes the bit of a restricted destination. It hangs on the name, and on others'
+// only where they want the same: while new settings are filled in, the kernel has
+// clients' new bits and chains' old ones.
+func (b *builder) bit(name string) uint8 {
+	var bit uint8
+	for _, c := range []byte(name) {
+		bit = bit*31 + c
+	}
+	for bit %= MaxRestricted; b.bits>>bit&1 != 0; bit = (bit + 1) % MaxRestricted {
+	}
+	b.bits |= 1 << bit
+	return bit
 }
 
 // Rules lists everything a destination lists, in the order in which it is

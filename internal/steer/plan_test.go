@@ -197,6 +197,16 @@ func TestClosedAndMayGoDirect(t *testing.T) {
 	}
 }
 
+// While new settings are filled in, clients' bits are new and learned chains old.
+func TestADestinationKeepsItsBitWhateverStandsBesideIt(t *testing.T) {
+	tv := only(t, dest(t, "tv", "example.org"), "192.168.1.1")
+	alone := compile(t, lists{}, tv)
+	beside := compile(t, lists{}, not(t, dest(t, "miners", "example.net"), "192.168.1.2"), dest(t, "open", "example.com"), tv)
+	if a, b := alone.Destinations[0].Bit, beside.Destinations[2].Bit; a != b {
+		t.Errorf("bit %d alone, %d beside others", a, b)
+	}
+}
+
 func TestMoreRestrictedDestinationsThanBitsAreRefused(t *testing.T) {
 	var dests []config.Destination
 	for i := range MaxRestricted {
