@@ -354,7 +354,7 @@ func TestRemoveLeavesEverythingAsItWas(t *testing.T) {
 			hooks(t, func(t *testing.T, h Hook) {
 				var want error
 				if name == foreignIngress && h == HookClsact {
-					want = ErrQdisc
+					want = errQdisc
 				}
 				comeAndGo(t, h, surround, want)
 			})

@@ -29,8 +29,8 @@ const (
 	filterHandle  = 1
 )
 
-// ErrQdisc is wrapped by errors about a device whose qdisc has no egress.
-var ErrQdisc = errors.New("its ingress qdisc has no place for a program on the way out")
+// errQdisc is wrapped by errors about a device whose qdisc has no egress.
+var errQdisc = errors.New("its ingress qdisc has no place for a program on the way out")
 
 func (a attachment) parent() uint32 {
 	if a.role.ingress() {
@@ -102,7 +102,7 @@ func (c *clsact) addQdisc(l netlink.Link, r role) error {
 			if r.ingress() {
 				return nil
 			}
-			return fmt.Errorf("%w (SQM's? turn its ingress shaping off on this device, or use Linux 6.6 or newer)", ErrQdisc)
+			return fmt.Errorf("%w (SQM's? turn its ingress shaping off on this device, or use Linux 6.6 or newer)", errQdisc)
 		}
 	}
 	// The mark first: one without a qdisc does no harm.

@@ -7,19 +7,19 @@ import (
 	"strings"
 )
 
-// ErrName is wrapped by errors about names that no DNS message can hold.
-var ErrName = errors.New("not a DNS name")
+// errName is wrapped by errors about names that no DNS message can hold.
+var errName = errors.New("not a DNS name")
 
 // wireName turns a name in presentation form (lower case, no dot at the end)
 // into wire form without the root label (RFC 1035 section 3.1).
 func wireName(name string) ([]byte, error) {
 	if name == "" || len(name) > 253 {
-		return nil, fmt.Errorf("read name %q: %w", name, ErrName)
+		return nil, fmt.Errorf("read name %q: %w", name, errName)
 	}
 	wire := make([]byte, 0, len(name)+1)
 	for label := range strings.SplitSeq(name, ".") {
 		if label == "" || len(label) > 63 {
-			return nil, fmt.Errorf("read name %q: %w", name, ErrName)
+			return nil, fmt.Errorf("read name %q: %w", name, errName)
 		}
 		wire = append(wire, byte(len(label)))
 		for _, c := range []byte(label) {

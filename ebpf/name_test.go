@@ -32,7 +32,7 @@ func TestHashName(t *testing.T) {
 		{long + "b", false},
 	} {
 		h, err := HashName(42, c.name)
-		if (err == nil) != c.ok || (err != nil && !errors.Is(err, ErrName)) {
+		if (err == nil) != c.ok || (err != nil && !errors.Is(err, errName)) {
 			t.Errorf("%q: %v, want accepted: %t", c.name, err, c.ok)
 		}
 		if upper, _ := HashName(42, strings.ToUpper(c.name)); upper != h {
@@ -215,8 +215,8 @@ func TestCollidingNamesAreNamed(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "a.example and A.example") {
 		t.Errorf("error %v, want one that names both", err)
 	}
-	if err := d.SetTables(&Tables{Names: []NameRule{{Name: "a..example"}}}); !errors.Is(err, ErrName) {
-		t.Errorf("error %v, want ErrName", err)
+	if err := d.SetTables(&Tables{Names: []NameRule{{Name: "a..example"}}}); !errors.Is(err, errName) {
+		t.Errorf("error %v, want errName", err)
 	}
 }
 

@@ -34,7 +34,7 @@ func (k numberKind) value(n uint32) uint32 {
 
 // Destinations gives each named destination its number: that of earlier times
 // where it had one. The numbers of names that are not given stay taken until
-// ReleaseDestination, since flows and addresses may still hold them.
+// FreeDestination, since flows and addresses may still hold them.
 func (d *DataPlane) Destinations(names []string) (map[string]Destination, error) {
 	all, err := d.number(numberDestination, names, 1, MaxDestinations)
 	out := make(map[string]Destination, len(all))
@@ -53,11 +53,6 @@ func (d *DataPlane) Paths(tunnels []string, limit owned.PathIndex) (map[string]o
 		out[name] = owned.PathIndex(n)
 	}
 	return out, err
-}
-
-// ReleaseDestination frees the number of a destination that is gone.
-func (d *DataPlane) ReleaseDestination(name string) error {
-	return d.release(numberDestination, name)
 }
 
 // ReleasePath frees the number of a tunnel that is gone.

@@ -211,7 +211,7 @@ func TestNumbersStayAndAreReleased(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.ReleaseDestination("b"); err != nil {
+	if err := d.release(numberDestination, "b"); err != nil {
 		t.Fatal(err)
 	}
 	second, err := d.Destinations([]string{"d", "c", "a"})

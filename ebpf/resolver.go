@@ -88,8 +88,8 @@ func (d *DataPlane) asked(name string, key bpfRdQueryKey) (netip.AddrPort, bool)
 	return netip.AddrPortFrom(v.Server.addr(), v.Port), true
 }
 
-// ErrNoRoom is wrapped by errors about an address map that is full.
-var ErrNoRoom = errors.New("the address map is full")
+// errNoRoom is wrapped by errors about an address map that is full.
+var errNoRoom = errors.New("the address map is full")
 
 // LearnVerified makes addresses of a name known for every client, as an answer
 // of the resolver that the kernel sees does. It is for answers that it does not
@@ -98,7 +98,7 @@ var ErrNoRoom = errors.New("the address map is full")
 // of a name that is not listed nothing is learned.
 //
 // The event is what the kernel would tell of it: EventLearned with the addresses
-// that are known now, or EventFull along with an error that wraps ErrNoRoom. Its
+// that are known now, or EventFull along with an error that wraps errNoRoom. Its
 // Target is 0 where the name is not listed.
 func (d *DataPlane) LearnVerified(name string, client Client, addrs []netip.Addr, ttl time.Duration) (Event, error) {
 	v, err := d.match(name)
@@ -228,7 +228,7 @@ func (d *DataPlane) learnVerified(a bpfRdAddr, client Client, v bpfRdKnown) erro
 // noRoom tells a full map from other failures.
 func noRoom(err error) error {
 	if errors.Is(err, syscall.E2BIG) {
-		return fmt.Errorf("%w: %w", ErrNoRoom, err)
+		return fmt.Errorf("%w: %w", errNoRoom, err)
 	}
 	return err
 }

@@ -9,15 +9,6 @@ import (
 	"github.com/routerd/routerd/internal/owned"
 )
 
-// End is how a path's table ends when no device takes the packet.
-type End uint8
-
-// The values of End.
-const (
-	EndUnreachable End = iota // ICMP host unreachable: a tunnel that is down
-	EndProhibit               // ICMP administratively prohibited: policy block
-)
-
 // Desired is the whole state that the kernel shall have. Apply takes all of
 // it, every time; what is ours and not in it is removed.
 type Desired struct {
@@ -53,7 +44,6 @@ type Path struct {
 	IPv4, IPv6 bool         // families that the device can carry
 	Addresses  []netip.Addr // the device's own addresses (of tunnels that routerd owns)
 	Masquerade bool         // source NAT on the device
-	End        End
 }
 
 // OwnRoute steers the router's own connections of one destination.

@@ -111,7 +111,7 @@ func desired() Desired {
 		IPv6: true,
 		Paths: []Path{
 			{Index: owned.PathDirect, Name: "direct", Up: true, IPv4: true, IPv6: true},
-			{Index: owned.PathBlock, Name: "block", End: EndProhibit},
+			{Index: owned.PathBlock, Name: "block"},
 			{
 				Index: pathHome, Name: "home", Device: "rd-home", Up: true, IPv4: true, IPv6: true,
 				Addresses:  []netip.Addr{netip.MustParseAddr("10.9.0.2"), netip.MustParseAddr("fd09::2")},

@@ -87,12 +87,11 @@ func wantedRoutes(d Desired, links linkTable) []route {
 	return out
 }
 
+// end is how a path's table ends when no device takes the packet: ICMP administratively
+// prohibited. "Unreachable" would be a soft error, which UDP sockets keep to themselves
+// (RFC 1122 section 4.2.3.9): QUIC clients would wait.
 func (p Path) end(f Family) route {
-	kind := unix.RTN_UNREACHABLE
-	if p.End == EndProhibit {
-		kind = unix.RTN_PROHIBIT
-	}
-	return route{family: f, table: owned.Table(p.Index), kind: kind, metric: endMetric}
+	return route{family: f, table: owned.Table(p.Index), kind: unix.RTN_PROHIBIT, metric: endMetric}
 }
 
 func (p Path) carries(f Family) bool {

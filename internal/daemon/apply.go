@@ -130,16 +130,10 @@ func (d *daemon) apply(ctx context.Context, e extent) error {
 	if !s.cfg.Main.Enabled {
 		return nil
 	}
-	var newest ebpf.Device
 	turned := len(d.turned)
-	if e == everything {
-		var err error
-		if newest, err = ebpf.NewestDevice(); err != nil { // before devices are looked for
-			return err
-		}
-		if err := d.survey(ctx, s); err != nil {
-			return err
-		}
+	newest, err := d.survey(ctx, s, e)
+	if err != nil {
+		return err
 	}
 	choices := d.choose(s.plan)
 	want := d.desired(s, choices)
@@ -187,14 +181,26 @@ func (d *daemon) attach(ctx context.Context, s *settings, newest ebpf.Device) er
 }
 
 // survey finds the devices, makes tunnels again whose devices have other names
-// now, and notes what is not as it should be. In a new process it is an error where
-// netifd does not say what the LAN's devices are: an earlier one's programs may be on
-// them, which it would take off.
-func (d *daemon) survey(ctx context.Context, s *settings) error {
+// now, and notes what is not as it should be; newest is from before it looked. In a new
+// process it is an error where netifd does not say what the LAN's devices are: an
+// earlier one's programs may be on them, which it would take off.
+func (d *daemon) survey(ctx context.Context, s *settings, e extent) (newest ebpf.Device, err error) {
+	if e != everything {
+		return 0, nil
+	}
+	if newest, err = ebpf.NewestDevice(); err != nil {
+		return 0, err
+	}
 	lan, problems, err := d.networks.devices(ctx, "lan", s.cfg.Main.LAN)
 	if err != nil && !d.view.applied {
-		return err
+		return 0, err
 	}
+	d.found(ctx, s, lan, problems)
+	return newest, nil
+}
+
+// found takes note of the LAN's devices, and finds what else survey does.
+func (d *daemon) found(ctx context.Context, s *settings, lan, problems []string) {
 	wan, wanProblems := d.wanDevices(ctx)
 	problems = append(problems, wanProblems...)
 	own, _, err := d.net.OwnAddresses()
@@ -218,7 +224,6 @@ func (d *daemon) survey(ctx context.Context, s *settings) error {
 	if d.ensured != nil && !d.unmet && !slices.EqualFunc(specs, d.ensured, moved) {
 		d.ensureTunnels(ctx, specs)
 	}
-	return nil
 }
 
 // fillMaps makes the data plane's maps say what there is. Names, networks and
@@ -294,7 +299,7 @@ func (d *daemon) desired(s *settings, choices map[string]steer.Choice) netcfg.De
 		Mask: s.cfg.Main.MarkMask, LAN: d.view.lan, WAN: d.view.wan, IPv6: s.cfg.Main.IPv6, Offload: s.cfg.Main.FlowOffload,
 		Paths: []netcfg.Path{
 			{Index: owned.PathDirect, Name: steer.PathDirect, Up: true, IPv4: true, IPv6: true},
-			{Index: owned.PathBlock, Name: steer.PathBlock, End: netcfg.EndProhibit},
+			{Index: owned.PathBlock, Name: steer.PathBlock},
 		},
 	}
 	states := map[string]tunnel.State{}
@@ -319,9 +324,6 @@ func tunnelPath(spec tunnel.Spec, t tunnel.State, index owned.PathIndex) netcfg.
 	p := netcfg.Path{
 		Index: index, Name: spec.Name, Device: spec.Device, Up: t.Index != 0 && t.Health != tunnel.Down,
 		IPv4: t.IPv4, IPv6: t.IPv6, Masquerade: spec.Type == config.TunnelWireGuard,
-		// "Unreachable" would be a soft error, which UDP sockets keep to themselves
-		// (RFC 1122 section 4.2.3.9): QUIC clients would wait.
-		End: netcfg.EndProhibit,
 	}
 	if t.Device != "" {
 		p.Device = t.Device

@@ -381,13 +381,12 @@ func cleanup(ctx context.Context, o Options, n *netcfg.Net, m *tunnel.Manager) e
 	errs = append(errs, ebpf.Remove(o.BPFDir))
 	if n == nil {
 		var err error
-		if n, err = netcfg.New(o.Log); err != nil {
-			errs = append(errs, err)
+		// Rules and routes are there too where no firewall works any more.
+		if n, err = netcfg.New(o.Log, netcfg.WithFirewall(netcfg.NFTables)); err != nil {
+			return errors.Join(append(errs, err)...)
 		}
 	}
-	if n != nil {
-		errs = append(errs, n.Cleanup(ctx))
-	}
+	errs = append(errs, n.Cleanup(ctx))
 	if m == nil {
 		m = tunnel.NewManager(o.Log, tunnel.ManagerOptions{StateDir: o.StateDir})
 		defer m.Close()

@@ -1,4 +1,5 @@
-// Package memory knows how much the machine has.
+// Package memory knows how much the machine has, and lets go of what only a start has
+// used of the program.
 package memory
 
 import "golang.org/x/sys/unix"

@@ -59,7 +59,7 @@ type candidate struct {
 // best that does. One that works is left only for a path that is preferred and
 // has worked long enough not to be left again in a moment. Where none works and
 // the WAN is not allowed, the path is the present or preferred tunnel: its table
-// then ends in an unreachable route, and flows go on when it comes back.
+// then prohibits what it gets, and flows go on when it comes back.
 func Choose(d *Destination, tunnels map[string]Tunnel, e Evidence, m Memory, now time.Time) (Choice, Memory) {
 	if c, fixed := fixedChoice(d); fixed {
 		return c, remembering(m, c.Path, now)

@@ -91,3 +91,18 @@ func TestPingIsCutShort(t *testing.T) {
 		t.Error("a ping under way keeps the pinger from closing")
 	}
 }
+
+// An endpoint's name may have another address at each lookup.
+func TestPingedHostsAreForgottenBeforeTheyAreMany(t *testing.T) {
+	p := newPinger(time.Now)
+	defer p.close()
+	p.stop() // what is asked then ends at once
+	for i := range 10 * pingMost {
+		p.answers(netip.AddrFrom4([4]byte{192, 0, byte(i >> 8), byte(i)}), 0)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.hosts) > pingMost {
+		t.Errorf("%d hosts are remembered, want %d at most", len(p.hosts), pingMost)
+	}
+}

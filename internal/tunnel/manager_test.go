@@ -116,7 +116,7 @@ func TestTunnelOutlivesKilledDaemonAndIsAdopted(t *testing.T) {
 	settings := settingsTo(ours, theirPub, peerAddr4)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "home.conf")
-	must(t, os.WriteFile(file, FormatQuick(settings), 0o600))
+	must(t, os.WriteFile(file, formatQuick(settings), 0o600))
 
 	daemon := exec.Command("/proc/self/exe", "manage", file, dir)
 	out, err := daemon.StdoutPipe()

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-	"golang.zx2c4.com/wireguard/wgctrl"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"github.com/routerd/routerd/internal/owned"
@@ -233,25 +232,10 @@ func (m *Manager) stepInterface(t *tunnel, now time.Time) error {
 	}
 	t.lastErr = ""
 	t.condemn()
-	if dev := t.foreign(now); dev != nil {
+	if dev, err := m.read(t, now); err == nil { // else it is not WireGuard's, or does not tell
 		m.measureForeign(t, dev, now)
 	}
 	return nil
-}
-
-// foreign reads a device of somebody else's; nil when it is not WireGuard's or
-// does not tell.
-func (t *tunnel) foreign(now time.Time) *wgtypes.Device {
-	result := make(chan *wgtypes.Device, 1)
-	err := t.with(now, func(c *wgctrl.Client) error {
-		dev, err := c.Device(t.spec.Device)
-		result <- dev
-		return err
-	})
-	if err != nil {
-		return nil
-	}
-	return <-result
 }
 
 // measureForeign judges the peers of somebody else's WireGuard device. They are

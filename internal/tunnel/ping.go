@@ -39,6 +39,9 @@ const (
 	pingWait  = 2 * time.Second
 	// pingHolds is how long an answer counts.
 	pingHolds = 2 * pingEvery
+	// pingMost is how many hosts are remembered: an endpoint's name may have another
+	// address at each lookup.
+	pingMost = 64
 )
 
 func newPinger(clock func() time.Time) *pinger {
@@ -53,6 +56,9 @@ func (p *pinger) answers(host netip.Addr, m owned.Mark) bool {
 	defer p.mu.Unlock()
 	now, h := p.clock(), p.hosts[host]
 	if now.Sub(h.asked) >= pingEvery {
+		if len(p.hosts) >= pingMost {
+			clear(p.hosts)
+		}
 		h.asked = now
 		p.hosts[host] = h
 		p.wait.Add(1)

@@ -290,7 +290,7 @@ func FuzzParseQuick(f *testing.F) {
 			}
 			return
 		}
-		again, err := ParseQuick(bytes.NewReader(FormatQuick(s)))
+		again, err := ParseQuick(bytes.NewReader(formatQuick(s)))
 		if err != nil || !again.Equal(s) {
 			t.Errorf("%v written and read again is %v (%v)", s, again, err)
 		}

@@ -30,8 +30,7 @@ const (
 )
 
 // Settings are the decoded, validated settings of a WireGuard tunnel. They hold
-// keys: every way of printing them (fmt, slog, JSON) shows none. FormatQuick is
-// the one exception.
+// keys: every way of printing them (fmt, slog, JSON) shows none.
 type Settings struct {
 	PrivateKey wgtypes.Key // clamped as Curve25519 wants it
 	Addresses  []netip.Prefix
@@ -144,35 +143,4 @@ func (p Peer) psk() wgtypes.Key {
 		return wgtypes.Key{}
 	}
 	return *p.PresharedKey
-}
-
-// FormatQuick writes settings as a wg-quick file. The result holds keys: it may
-// go only into a file of mode 0600.
-func FormatQuick(s Settings) []byte {
-	var b strings.Builder
-	fmt.Fprintf(&b, "[Interface]\nPrivateKey = %s\n", s.PrivateKey.String())
-	fmt.Fprintf(&b, "Address = %s\n", joinPrefixes(s.Addresses))
-	if s.MTU != 0 {
-		fmt.Fprintf(&b, "MTU = %d\n", s.MTU)
-	}
-	if s.ListenPort != 0 {
-		fmt.Fprintf(&b, "ListenPort = %d\n", s.ListenPort)
-	}
-	for _, p := range s.Peers {
-		fmt.Fprintf(&b, "\n[Peer]\nPublicKey = %s\n", p.PublicKey.String())
-		if p.PresharedKey != nil {
-			fmt.Fprintf(&b, "PresharedKey = %s\n", p.PresharedKey.String())
-		}
-		fmt.Fprintf(&b, "AllowedIPs = %s\nEndpoint = %s\n", joinPrefixes(p.AllowedIPs), p.Endpoint)
-		fmt.Fprintf(&b, "PersistentKeepalive = %d\n", int(p.Keepalive.Seconds()))
-	}
-	return []byte(b.String())
-}
-
-func joinPrefixes(ps []netip.Prefix) string {
-	texts := make([]string, len(ps))
-	for i, p := range ps {
-		texts[i] = p.String()
-	}
-	return strings.Join(texts, ", ")
 }

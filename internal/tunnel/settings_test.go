@@ -48,7 +48,7 @@ func TestSettingsAreWrittenAsTheyWereRead(t *testing.T) {
 	s, err := ParseQuick(strings.NewReader(goodFile))
 	must(t, err)
 	s.ListenPort = 1234
-	again, err := ParseQuick(bytes.NewReader(FormatQuick(s)))
+	again, err := ParseQuick(bytes.NewReader(formatQuick(s)))
 	must(t, err)
 	if !again.Equal(s) {
 		t.Errorf("got %v, want %v", again, s)
