@@ -61,11 +61,15 @@ var measuring = map[string][]string{"./test/machine/router": {"TestUserspaceTunn
 // kernel reads programs from the disk over and over, and does nothing else.
 const routerMemory = 96
 
+// mapsMemory is what the tests of ebpf need, MiB: their maps are large, and the kernel
+// frees those of one test while the next is at work, late where the machine is busy.
+const mapsMemory = 96
+
 // batches are what runs in the machines of a target, around a routerd that was
 // built for it.
 func batches(quick bool, target, daemon string) []batch {
 	all := []batch{
-		{pkg: "./ebpf", flags: differing},
+		{pkg: "./ebpf", flags: differing, memory: mapsMemory},
 		{pkg: "./internal/tunnel", counted: true},                      // it gives a process two seconds to answer
 		{pkg: "./netcfg", tools: true, sub: "nftables", counted: true}, // and this five to packets
 		{pkg: "./test/machine/router", flags: []string{"-routerd", daemon, "-counted"}, must: []string{"TestRouter"}, counted: true, memory: routerMemory},
