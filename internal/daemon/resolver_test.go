@@ -23,14 +23,12 @@ import (
 )
 
 // noLists is for settings without lists.
-type noLists struct{}
-
-func (noLists) Rules(string) ([]catalogue.Rule, error) { return nil, lists.ErrUnknown }
+func noLists(string) ([]catalogue.Rule, error) { return nil, lists.ErrUnknown }
 
 // parsed are settings from their text.
 func parsed(t *testing.T, text string) *settings {
 	t.Helper()
-	s, problems, err := parseSettings("test", []byte(text), noLists{})
+	s, problems, err := parseSettings("test", []byte(text), noLists)
 	if err != nil {
 		t.Fatalf("%v: %v", err, problems)
 	}
