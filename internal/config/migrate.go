@@ -10,9 +10,9 @@ import (
 	"github.com/routerd/routerd/internal/config/uci"
 )
 
-// ErrForeign is wrapped where settings of another program hold nothing that can
+// errForeign is wrapped where settings of another program hold nothing that can
 // be taken over.
-var ErrForeign = errors.New("nothing can be taken over")
+var errForeign = errors.New("nothing can be taken over")
 
 // Migration is what settings of another program become.
 type Migration struct {
@@ -51,7 +51,7 @@ func Migrate(program, name string, text []byte) (Migration, error) {
 		read(s)
 	}
 	if m.out.Len() == 0 {
-		return Migration{Notes: m.notes}, fmt.Errorf("%s: %w: it has no policy over names or addresses", name, ErrForeign)
+		return Migration{Notes: m.notes}, fmt.Errorf("%s: %w: it has no policy over names or addresses", name, errForeign)
 	}
 	return Migration{Text: []byte(m.out.String()), Notes: m.notes}, nil
 }

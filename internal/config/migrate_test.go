@@ -129,7 +129,7 @@ func TestSettingsOfOthersAreTakenOver(t *testing.T) {
 }
 
 func TestSettingsThatHoldNothingAreRefused(t *testing.T) {
-	if _, err := Migrate("pbr", "f", []byte("config pbr 'config'\n")); !errors.Is(err, ErrForeign) {
+	if _, err := Migrate("pbr", "f", []byte("config pbr 'config'\n")); !errors.Is(err, errForeign) {
 		t.Errorf("error %v", err)
 	}
 	if _, err := Migrate("mwan3", "f", nil); err == nil || !strings.Contains(err.Error(), "pbr and podkop are known") {
