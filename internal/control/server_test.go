@@ -342,10 +342,14 @@ func TestReloadGoesOnWhenTheCallerLeaves(t *testing.T) {
 func TestServeRefusesASecondDaemonAndEndsWithItsContext(t *testing.T) {
 	path := t.TempDir() + "/s"
 	ctx, cancel := context.WithCancel(t.Context())
+	ln, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
 	first := make(chan error, 1)
-	go func() { first <- Serve(ctx, path, Handlers{}, quiet()) }()
+	go func() { first <- ServeOn(ctx, ln, Handlers{}, quiet()) }()
 	eventually(t, "the first answers", func() bool { return answers(path) })
-	if err := Serve(t.Context(), path, Handlers{}, quiet()); !errors.Is(err, ErrRunning) {
+	if _, err := Listen(path); !errors.Is(err, ErrRunning) {
 		t.Errorf("the second daemon: %v, want ErrRunning", err)
 	}
 	cancel()
