@@ -134,8 +134,8 @@ func AddTunnel(path, name, configFile string, replace bool) error {
 }
 
 func addTunnel(env Env, path, name, configFile string, replace bool) error {
-	if err := checkTunnelName(name); err != nil {
-		return fmt.Errorf("add tunnel %q: the name %w", name, err)
+	if err := CheckTunnelName(name); err != nil {
+		return fmt.Errorf("add tunnel %q: %w", name, err)
 	}
 	if err := checkAbsolute(configFile); err != nil {
 		return fmt.Errorf("add tunnel %s: file %q %w", name, configFile, err)

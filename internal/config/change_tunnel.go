@@ -87,8 +87,8 @@ func AttachTunnel(path, name, device string) error {
 	if err != nil {
 		return err
 	}
-	if err := checkTunnelName(name); err != nil {
-		return fmt.Errorf("add tunnel %q: the name %w", name, err)
+	if err := CheckTunnelName(name); err != nil {
+		return fmt.Errorf("add tunnel %q: %w", name, err)
 	}
 	return change(env, path, func(f *uci.File) error {
 		if s, exists := f.Section(name); exists {

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"path/filepath"
 	"net/url"
+	"path/filepath"
 	"reflect"
 	"testing"
 	"time"
@@ -20,13 +20,13 @@ func TestNoDaemonIsErrNotRunning(t *testing.T) {
 	for name, path := range map[string]string{"absent": filepath.Join(dir, "absent"), "stale": stale} {
 		c := NewClient(path)
 		calls := map[string]func() error{
-			"status":    func() error { _, err := c.Status(t.Context()); return err },
-			"why":       func() error { _, err := c.Why(t.Context(), "a", ""); return err },
-			"flows":     func() error { _, err := c.Flows(t.Context()); return err },
-			"events":    func() error { _, err := c.Events(t.Context(), 0); return err },
-			"doctor":    func() error { _, err := c.Doctor(t.Context()); return err },
-			"reload":    func() error { _, err := c.Reload(t.Context()); return err },
-			"restart":   func() error { return c.Restart(t.Context()) },
+			"status":  func() error { _, err := c.Status(t.Context()); return err },
+			"why":     func() error { _, err := c.Why(t.Context(), "a", ""); return err },
+			"flows":   func() error { _, err := c.Flows(t.Context()); return err },
+			"events":  func() error { _, err := c.Events(t.Context(), 0); return err },
+			"doctor":  func() error { _, err := c.Doctor(t.Context()); return err },
+			"reload":  func() error { _, err := c.Reload(t.Context()); return err },
+			"restart": func() error { return c.Restart(t.Context()) },
 			"follow": func() (last error) {
 				for _, last = range c.FollowEvents(t.Context(), 0) {
 				}

@@ -172,4 +172,5 @@ func TestCatalogueOfADaemon(t *testing.T) {
 	expect(t, len(found) > 0 && len(found) < len(all), "%d of %d services", len(found), len(all))
 	has := func(s control.Service) bool { return s.ID == "binance" && slices.Contains(s.Domains, "binance.com") }
 	expect(t, slices.ContainsFunc(found, has), "%+v", found)
+	expect(t, !strings.Contains(r.get("/v1/catalogue"), "null"), "a list is null")
 }
