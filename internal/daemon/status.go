@@ -65,11 +65,9 @@ func (d *daemon) requestReload(ctx context.Context) ([]control.Problem, error) {
 func controlProblems(in []config.Problem) []control.Problem {
 	out := make([]control.Problem, len(in))
 	for i, p := range in {
-		text := p.Text
-		if p.Mend != "" {
-			text += "; " + p.Mend
+		out[i] = control.Problem{
+			Level: string(p.Level), Section: p.Section, Option: p.Option, Value: p.Value, Text: p.Text, Mend: p.Mend, Line: p.Line,
 		}
-		out[i] = control.Problem{Level: string(p.Level), Section: p.Section, Option: p.Option, Value: p.Value, Text: text}
 	}
 	return out
 }

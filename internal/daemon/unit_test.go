@@ -309,6 +309,16 @@ func TestRequestsBeforeSettingsAreInForce(t *testing.T) {
 	}
 }
 
+func TestAReloadTellsTheLineAndTheMendOfEachProblem(t *testing.T) {
+	got := controlProblems([]config.Problem{{
+		Level: config.LevelError, Section: "home", Option: "mtu", Value: "9", Text: "is too small", Mend: "remove it", Line: 12,
+	}})
+	want := control.Problem{Level: "error", Section: "home", Option: "mtu", Value: "9", Text: "is too small", Mend: "remove it", Line: 12}
+	if len(got) != 1 || got[0] != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
 func TestTunnelStatus(t *testing.T) {
 	never := tunnelStatus(tunnel.State{Name: "home", Health: tunnel.Connecting, Reason: "x"})
 	if never.LastHandshakeS != nil || never.Endpoint != "" || never.State != "connecting" {
