@@ -54,7 +54,7 @@ func (r *reader) tunnel(s *uci.Section) Tunnel {
 		textField("public_key", &w.PublicKey),
 		secretField("preshared_key", &w.PresharedKey),
 		checkedField("endpoint", &w.Endpoint, checkHostPort("vpn.example.net:51820")),
-		secondsField("persistent_keepalive", &w.PersistentKeepalive, 0, 65535),
+		secondsField("persistent_keepalive", &w.PersistentKeepalive, 1, 65535),
 		choiceField("backend", &t.Backend, BackendAuto, BackendKernel, BackendUserspace),
 		intField("priority", &t.Priority, 0, 65535),
 		boolField("standby", &t.Standby),
