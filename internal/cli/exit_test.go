@@ -65,6 +65,15 @@ func TestWrongUsageEndsWith2AndPointsToHelp(t *testing.T) {
 	}
 }
 
+func TestOnlyARefusedReloadIsSaidToKeepTheLastGoodSettings(t *testing.T) {
+	for status, refused := range map[int]bool{422: true, 503: false, 504: false} {
+		err := reloadError(&control.APIError{Status: status, Message: "x"})
+		if strings.Contains(err.Error(), "keeps its last good settings") != refused {
+			t.Errorf("status %d: %v", status, err)
+		}
+	}
+}
+
 func TestFailuresOfTheDaemonEndWith1(t *testing.T) {
 	h := fixtures()
 	h.Flows = nil

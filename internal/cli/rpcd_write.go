@@ -171,8 +171,7 @@ func (a *app) reloadIfRunning(ctx context.Context) (bool, error) {
 }
 
 func refusedOr(problems []control.Problem, err error) error {
-	var refused *control.APIError
-	if errors.As(err, &refused) {
+	if isRefusal(err) {
 		return refusedError{reloadError(err), problems}
 	}
 	return err

@@ -176,6 +176,18 @@ func TestHandlerTimeIsBounded(t *testing.T) {
 	}
 }
 
+func TestAReloadThatWasNotDoneIsNotCalledRefused(t *testing.T) {
+	h := Handlers{Reload: func(ctx context.Context) ([]Problem, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}
+	lim := defaultLimits()
+	lim.request = 10 * time.Millisecond
+	if status, body := raw(t, server(t, h, lim), "POST", "/v1/reload", nil); status != 504 {
+		t.Errorf("a reload that the daemon does not come to: %d %s, want 504", status, body)
+	}
+}
+
 func TestConnectionsBeyond32Wait(t *testing.T) {
 	h := Handlers{Status: func(context.Context) (Status, error) { return Status{Running: true}, nil }}
 	lim := defaultLimits()
