@@ -8,6 +8,7 @@ import (
 	"github.com/routerd/routerd/internal/catalogue"
 	"github.com/routerd/routerd/internal/command"
 	"github.com/routerd/routerd/internal/control"
+	"github.com/routerd/routerd/internal/daemon"
 )
 
 func (a *app) catalogueCommand() *command.Command {
@@ -27,7 +28,7 @@ daemon need not run. ` + "`list service 'ID'`" + ` in a destination takes a serv
 		if err != nil {
 			return err
 		}
-		services := servicesOf(all.Search(args...))
+		services := daemon.Services(all.Search(args...))
 		if *asJSON {
 			return a.printJSON(services)
 		}
@@ -72,23 +73,4 @@ func (a *app) printService(s control.Service) error {
 	field("pools", s.Ports)
 	field("checks", s.Checks)
 	return a.print(out...)
-}
-
-// servicesOf gives services their documented shape.
-func servicesOf(services []catalogue.Service) []control.Service {
-	out := make([]control.Service, len(services))
-	for i, s := range services {
-		shown := control.Service{
-			ID: s.ID, Name: s.Name, Category: string(s.Category),
-			Domains: []string{}, Checks: append([]string{}, s.Checks...), Ports: []string{},
-		}
-		for _, r := range s.Rules {
-			shown.Domains = append(shown.Domains, r.String())
-		}
-		for _, p := range s.Pools {
-			shown.Ports = append(shown.Ports, p.Address())
-		}
-		out[i] = shown
-	}
-	return out
 }

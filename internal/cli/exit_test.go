@@ -49,9 +49,10 @@ func TestWrongUsageEndsWith2AndPointsToHelp(t *testing.T) {
 		{"tunnel", "Available Commands"},
 		{"tunnel imprt", `there is no command "tunnel imprt"; did you mean "import"?`},
 		{"tunnel import home", "Try `routerd tunnel import --help`."},
-		{"tunnel import ../evil x.conf", "1 to 12 of a-z, 0-9 and _"},
-		{"tunnel import Home x.conf", "1 to 12 of a-z, 0-9 and _"},
-		{"tunnel import thirteen_long x.conf", "1 to 12 of a-z, 0-9 and _"},
+		{"tunnel import ../evil x.conf", "1 to 12 characters of a–z, 0–9 and _"},
+		{"tunnel import Home x.conf", "1 to 12 characters of a–z, 0–9 and _"},
+		{"tunnel import thirteen_long x.conf", "1 to 12 characters of a–z, 0–9 and _"},
+		{"tunnel import direct x.conf", "that of a path that always exists"},
 		{"wireguard", "\"device\" not set"},
 		{"help frobnicate", `there is no command "frobnicate"`},
 		{"completion bash", "there is no command"},
@@ -60,6 +61,15 @@ func TestWrongUsageEndsWith2AndPointsToHelp(t *testing.T) {
 		r.want(t, exitUsage, "", tc.stderr)
 		if r.stdout != "" {
 			t.Errorf("routerd %s: stdout holds %q", tc.args, r.stdout)
+		}
+	}
+}
+
+func TestOnlyARefusedReloadIsSaidToKeepTheLastGoodSettings(t *testing.T) {
+	for status, refused := range map[int]bool{422: true, 503: false, 504: false} {
+		err := reloadError(&control.APIError{Status: status, Message: "x"})
+		if strings.Contains(err.Error(), "keeps its last good settings") != refused {
+			t.Errorf("status %d: %v", status, err)
 		}
 	}
 }

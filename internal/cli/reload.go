@@ -30,11 +30,18 @@ func (a *app) reloadCommand() *command.Command {
 
 // reloadError says what a refused reload means.
 func reloadError(err error) error {
-	var refused *control.APIError
-	if errors.As(err, &refused) {
+	if isRefusal(err) {
 		return fmt.Errorf("the daemon keeps its last good settings: %w", err)
 	}
 	return err
+}
+
+// isRefusal tells settings that the daemon refused from a daemon that could not
+// come to them.
+func isRefusal(err error) bool {
+	const unprocessable = 422 // of HTTP
+	var answer *control.APIError
+	return errors.As(err, &answer) && answer.Status == unprocessable
 }
 
 // apply makes a running daemon take over a change of the settings that has been

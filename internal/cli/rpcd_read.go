@@ -7,6 +7,7 @@ import (
 
 	"github.com/routerd/routerd/internal/catalogue"
 	"github.com/routerd/routerd/internal/control"
+	"github.com/routerd/routerd/internal/daemon"
 	"github.com/routerd/routerd/internal/doctor"
 )
 
@@ -118,9 +119,9 @@ func rpcCatalogue(_ context.Context, in catalogueRequest) (any, error) {
 		return nil, err
 	}
 	if len(in.Words) == 0 {
-		return catalogueAnswer{servicesOf(all.Services())}, nil
+		return catalogueAnswer{daemon.Services(all.Services())}, nil
 	}
-	return catalogueAnswer{servicesOf(all.Search(in.Words...))}, nil
+	return catalogueAnswer{daemon.Services(all.Search(in.Words...))}, nil
 }
 
 type listsAnswer struct {

@@ -60,7 +60,7 @@ type tunnelAnswer struct {
 }
 
 func (a *app) rpcImport(ctx context.Context, in importRequest) (any, error) {
-	if err := checkTunnelName(in.Name); err != nil {
+	if err := config.CheckTunnelName(in.Name); err != nil {
 		return nil, usageError{err}
 	}
 	settings, err := tunnel.ParseQuick(bytes.NewReader([]byte(in.Text)))
@@ -71,7 +71,7 @@ func (a *app) rpcImport(ctx context.Context, in importRequest) (any, error) {
 }
 
 func (a *app) rpcCreate(ctx context.Context, in createRequest) (any, error) {
-	if err := checkTunnelName(in.Name); err != nil {
+	if err := config.CheckTunnelName(in.Name); err != nil {
 		return nil, usageError{err}
 	}
 	quick, settings, err := in.quick()
@@ -101,7 +101,7 @@ type appliedAnswer struct {
 }
 
 func (a *app) rpcAttach(ctx context.Context, in attachRequest) (any, error) {
-	if err := checkTunnelName(in.Name); err != nil {
+	if err := config.CheckTunnelName(in.Name); err != nil {
 		return nil, usageError{err}
 	}
 	if err := config.AttachTunnel(a.files.config, in.Name, in.Device); err != nil {
@@ -139,7 +139,7 @@ type removeAnswer struct {
 }
 
 func (a *app) rpcRemove(ctx context.Context, in nameRequest) (any, error) {
-	if err := checkTunnelName(in.Name); err != nil {
+	if err := config.CheckTunnelName(in.Name); err != nil {
 		return nil, usageError{err}
 	}
 	file, err := a.removeTunnel(in.Name)
@@ -171,8 +171,7 @@ func (a *app) reloadIfRunning(ctx context.Context) (bool, error) {
 }
 
 func refusedOr(problems []control.Problem, err error) error {
-	var refused *control.APIError
-	if errors.As(err, &refused) {
+	if isRefusal(err) {
 		return refusedError{reloadError(err), problems}
 	}
 	return err
@@ -191,7 +190,7 @@ func (a *app) rpcUpdateLists(ctx context.Context, in nameRequest) (any, error) {
 	answer := updateAnswer{Lists: []control.ListProgress{}}
 	for p, err := range a.client().UpdateList(ctx, name) {
 		if err != nil {
-			return nil, fmt.Errorf("%w", err)
+			return nil, err
 		}
 		if p.State != control.ListFetching {
 			answer.Lists = append(answer.Lists, p)

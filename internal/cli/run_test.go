@@ -120,7 +120,7 @@ func TestPathAndTargetTexts(t *testing.T) {
 		{targetText(control.Flow{Protocol: "icmp", Target: "203.0.113.7", Name: "a.example"}), "203.0.113.7 icmp"},
 		{hostPart("192.168.1.2:99"), "192.168.1.2"},
 		{hostPart("192.168.1.2"), "192.168.1.2"},
-		{dataPlaneText(control.DataPlaneStatus{Hook: "clsact"}), "clsact on no device; 0 of 0 addresses, 0 names, 0 flows; not pinned: it ends with the daemon"},
+		{dataPlaneText(control.DataPlaneStatus{Hook: "clsact"}), "clsact on no device; 0 of 0 addresses, 0 names, 0 flows; pinned"},
 	} {
 		if tc.got != tc.want {
 			t.Errorf("%q, want %q", tc.got, tc.want)

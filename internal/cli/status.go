@@ -84,12 +84,8 @@ func dataPlaneText(d control.DataPlaneStatus) string {
 	if len(d.Devices) > 0 {
 		devices = strings.Join(d.Devices, ", ")
 	}
-	pinned := "pinned"
-	if !d.Pinned {
-		pinned = "not pinned: it ends with the daemon"
-	}
-	return fmt.Sprintf("%s on %s; %d of %d addresses, %s, %s; %s", d.Hook, devices, d.Addresses,
-		d.MaxAddresses, count(d.Names, "name", "names"), count(d.Flows, "flow", "flows"), pinned)
+	return fmt.Sprintf("%s on %s; %d of %d addresses, %s, %s; pinned", d.Hook, devices, d.Addresses,
+		d.MaxAddresses, count(d.Names, "name", "names"), count(d.Flows, "flow", "flows"))
 }
 
 func dnsText(d control.DNSStatus) string {

@@ -58,7 +58,7 @@ new file instead of what it used before. No key is ever printed.`,
 	var replace bool
 	cmd.Switch(&replace, "replace", "use the file for a tunnel that exists already")
 	cmd.Run = func(ctx context.Context, args []string) error {
-		if err := checkTunnelName(args[0]); err != nil {
+		if err := config.CheckTunnelName(args[0]); err != nil {
 			return usageError{err}
 		}
 		quick, err := a.readQuick(args[1])
@@ -71,19 +71,6 @@ new file instead of what it used before. No key is ever printed.`,
 		return a.apply(ctx)
 	}
 	return cmd
-}
-
-// checkTunnelName refuses what cannot be a section's, a file's and a device's
-// name at once.
-func checkTunnelName(name string) error {
-	ok := name != "" && len(name) <= 12
-	for _, c := range []byte(name) {
-		ok = ok && (c == '_' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9')
-	}
-	if !ok {
-		return fmt.Errorf("tunnel name %q: 1 to 12 of a-z, 0-9 and _ are allowed", name)
-	}
-	return nil
 }
 
 // readQuick reads and checks a wg-quick file, and tells its notes.

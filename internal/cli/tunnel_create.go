@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/routerd/routerd/internal/command"
+	"github.com/routerd/routerd/internal/config"
 	"github.com/routerd/routerd/internal/tunnel"
 )
 
@@ -95,7 +96,7 @@ key, which the other end needs. The private key is never shown.`,
 	cmd.String(&n.MTU, "mtu", "`BYTES` of the largest packet; without it: what fits")
 	cmd.String(&n.Keepalive, "keepalive", "`SECONDS` between signs of life")
 	cmd.Run = func(ctx context.Context, args []string) error {
-		if err := checkTunnelName(args[0]); err != nil {
+		if err := config.CheckTunnelName(args[0]); err != nil {
 			return usageError{err}
 		}
 		quick, settings, err := n.quick()

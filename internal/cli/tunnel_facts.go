@@ -84,7 +84,7 @@ apply it.`,
 	a.socketFlag(cmd)
 	a.tunnelDirFlag(cmd)
 	cmd.Run = func(ctx context.Context, args []string) error {
-		if err := checkTunnelName(args[0]); err != nil {
+		if err := config.CheckTunnelName(args[0]); err != nil {
 			return usageError{err}
 		}
 		file, err := a.removeTunnel(args[0])

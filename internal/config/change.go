@@ -12,10 +12,10 @@ import (
 
 // What changes of the settings fail with, apart from ErrInvalid.
 var (
-	// ErrNoDestination: AddRule was given a destination that is not there.
-	ErrNoDestination = errors.New("no such destination")
-	// ErrNoRule: RemoveRule was given a rule that no destination lists.
-	ErrNoRule = errors.New("no destination lists it")
+	// errNoDestination: AddRule was given a destination that is not there.
+	errNoDestination = errors.New("no such destination")
+	// errNoRule: RemoveRule was given a rule that no destination lists.
+	errNoRule = errors.New("no destination lists it")
 	// ErrTunnelExists: AddTunnel was given a name that is in use.
 	ErrTunnelExists = errors.New("there is a tunnel of that name")
 )
@@ -77,7 +77,7 @@ func removeRule(env Env, path, rule string) (removedFrom []string, err error) {
 			if _, err := env.ParseRule(rule); err != nil {
 				return fmt.Errorf("remove %w", err)
 			}
-			return fmt.Errorf("remove rule %q: %w as a rule of its own; `routerd why` tells whether it belongs to a service", rule, ErrNoRule)
+			return fmt.Errorf("remove rule %q: %w as a rule of its own; `routerd why` tells whether it belongs to a service", rule, errNoRule)
 		}
 		removedFrom = from
 		return nil
@@ -134,8 +134,8 @@ func AddTunnel(path, name, configFile string, replace bool) error {
 }
 
 func addTunnel(env Env, path, name, configFile string, replace bool) error {
-	if err := checkTunnelName(name); err != nil {
-		return fmt.Errorf("add tunnel %q: the name %w", name, err)
+	if err := CheckTunnelName(name); err != nil {
+		return fmt.Errorf("add tunnel %q: %w", name, err)
 	}
 	if err := checkAbsolute(configFile); err != nil {
 		return fmt.Errorf("add tunnel %s: file %q %w", name, configFile, err)
@@ -208,7 +208,7 @@ func findDestination(f *uci.File, path, name string) (*uci.Section, error) {
 	if len(refs) > 0 {
 		mend = cmp.Or(didYouMean(name, refs), "there are "+strings.Join(refs, ", "))
 	}
-	return nil, fmt.Errorf("destination %q: %w in %s; %s", name, ErrNoDestination, path, mend)
+	return nil, fmt.Errorf("destination %q: %w in %s; %s", name, errNoDestination, path, mend)
 }
 
 // destinationRefs are the references of all destinations.

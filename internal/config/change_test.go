@@ -135,13 +135,13 @@ func TestChangesAreRefusedAndWriteNothing(t *testing.T) {
 		want       string
 	}{
 		{"not a rule", house, func(p string) error { return AddRule(p, "pools", "example") }, nil, `add rule "example": a single word would be the whole top-level domain`},
-		{"no such destination", house, func(p string) error { return AddRule(p, "pool", "example.net") }, ErrNoDestination, `destination "pool": no such destination in PATH; did you mean "pools"?`},
-		{"no destination by far", house, func(p string) error { return AddRule(p, "everything", "example.net") }, ErrNoDestination, `destination "everything": no such destination in PATH; there are exchanges, pools`},
-		{"no destination at all", head, func(p string) error { return AddRule(p, "x", "example.net") }, ErrNoDestination, `destination "x": no such destination in PATH; there is none yet`},
-		{"a tunnel is no destination", house, func(p string) error { return AddRule(p, "awg", "example.net") }, ErrNoDestination, `destination "awg": no such destination`},
+		{"no such destination", house, func(p string) error { return AddRule(p, "pool", "example.net") }, errNoDestination, `destination "pool": no such destination in PATH; did you mean "pools"?`},
+		{"no destination by far", house, func(p string) error { return AddRule(p, "everything", "example.net") }, errNoDestination, `destination "everything": no such destination in PATH; there are exchanges, pools`},
+		{"no destination at all", head, func(p string) error { return AddRule(p, "x", "example.net") }, errNoDestination, `destination "x": no such destination in PATH; there is none yet`},
+		{"a tunnel is no destination", house, func(p string) error { return AddRule(p, "awg", "example.net") }, errNoDestination, `destination "awg": no such destination`},
 		{"add to a wrong file", wrong, func(p string) error { return AddRule(p, "pools", "example.net") }, ErrInvalid, says},
 		{"remove from a wrong file", wrong, func(p string) error { _, err := RemoveRule(p, "example.org"); return err }, ErrInvalid, says},
-		{"remove what is not there", house, func(p string) error { _, err := RemoveRule(p, "example.net"); return err }, ErrNoRule, "remove rule \"example.net\": no destination lists it as a rule of its own; `routerd why` tells whether it belongs to a service"},
+		{"remove what is not there", house, func(p string) error { _, err := RemoveRule(p, "example.net"); return err }, errNoRule, "remove rule \"example.net\": no destination lists it as a rule of its own; `routerd why` tells whether it belongs to a service"},
 		{"remove what is no rule", house, func(p string) error { _, err := RemoveRule(p, "example"); return err }, nil, `remove rule "example": a single word`},
 		{"tunnel exists", house, func(p string) error { return AddTunnel(p, "awg", "/a", false) }, ErrTunnelExists, `add tunnel awg: there is a tunnel of that name`},
 		{"name of a destination", house, func(p string) error { return AddTunnel(p, "pools", "/a", true) }, nil, `add tunnel pools: a section of type destination has that name; take another one`},

@@ -11,8 +11,8 @@ import (
 	"github.com/routerd/routerd/internal/sorting"
 )
 
-// ErrNoTunnel is wrapped where a tunnel is named that is not in the settings.
-var ErrNoTunnel = errors.New("no such tunnel")
+// errNoTunnel is wrapped where a tunnel is named that is not in the settings.
+var errNoTunnel = errors.New("no such tunnel")
 
 // RemoveTunnel removes a tunnel, also from the destinations that name it, and
 // gives the wg-quick file that it used ("" where its settings were inline). A
@@ -87,8 +87,8 @@ func AttachTunnel(path, name, device string) error {
 	if err != nil {
 		return err
 	}
-	if err := checkTunnelName(name); err != nil {
-		return fmt.Errorf("add tunnel %q: the name %w", name, err)
+	if err := CheckTunnelName(name); err != nil {
+		return fmt.Errorf("add tunnel %q: %w", name, err)
 	}
 	return change(env, path, func(f *uci.File) error {
 		if s, exists := f.Section(name); exists {
@@ -113,7 +113,7 @@ func changeTunnel(path, name string, edit func(*uci.File, *uci.Section) error) e
 	return change(env, path, func(f *uci.File) error {
 		s, ok := f.Section(name)
 		if !ok || s.Type != typeTunnel {
-			return fmt.Errorf("tunnel %q: %w in %s", name, ErrNoTunnel, path)
+			return fmt.Errorf("tunnel %q: %w in %s", name, errNoTunnel, path)
 		}
 		return edit(f, s)
 	})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 
@@ -41,9 +42,20 @@ func DefaultEnv() (Env, error) {
 			return ok
 		},
 		Services: c.Services,
-		ReadFile: os.ReadFile,
+		ReadFile: readRules,
 		Memory:   memory.Total(),
 	}, nil
+}
+
+// readRules reads a file of rules, and of one that is too large only as much as
+// shows it.
+func readRules(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open rules: %w", err)
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, catalogue.MaxListSize+1))
 }
 
 // Load reads the settings file and checks it against DefaultEnv. All problems

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -228,6 +229,28 @@ func TestLoadSaysWhatIsWrongWithTheFile(t *testing.T) {
 	}
 	if d := cmp.Diff(path+": settings are not valid: line 2: column 13: no ' closes the one that opens here", err.Error()); d != "" {
 		t.Error(d)
+	}
+}
+
+func TestAFileOfRulesIsReadNoFurtherThanAListMayBe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "rules")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, 4*catalogue.MaxListSize); err != nil {
+		t.Fatal(err)
+	}
+	env, err := DefaultEnv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := env.ReadFile(path)
+	if err != nil || len(text) > catalogue.MaxListSize+1 {
+		t.Errorf("%d bytes are read: %v", len(text), err)
+	}
+	_, problems, _ := Parse("f", []byte("config routerd main\nconfig destination d\n\toption policy direct\n\tlist file '"+path+"'\n"), env)
+	if !slices.ContainsFunc(problems, func(p Problem) bool { return p.Option == "file" && strings.Contains(p.Text, "too large") }) {
+		t.Errorf("nobody is told: %v", problems)
 	}
 }
 

@@ -10,9 +10,9 @@ import (
 	"github.com/routerd/routerd/internal/config/uci"
 )
 
-// ErrForeign is wrapped where settings of another program hold nothing that can
+// errForeign is wrapped where settings of another program hold nothing that can
 // be taken over.
-var ErrForeign = errors.New("nothing can be taken over")
+var errForeign = errors.New("nothing can be taken over")
 
 // Migration is what settings of another program become.
 type Migration struct {
@@ -51,7 +51,7 @@ func Migrate(program, name string, text []byte) (Migration, error) {
 		read(s)
 	}
 	if m.out.Len() == 0 {
-		return Migration{Notes: m.notes}, fmt.Errorf("%s: %w: it has no policy over names or addresses", name, ErrForeign)
+		return Migration{Notes: m.notes}, fmt.Errorf("%s: %w: it has no policy over names or addresses", name, errForeign)
 	}
 	return Migration{Text: []byte(m.out.String()), Notes: m.notes}, nil
 }
@@ -133,17 +133,14 @@ func (m *migration) podkop(s *uci.Section) {
 
 // section writes a destination, and before it the tunnel that it needs.
 func (m *migration) section(s *uci.Section, label, device string, targets, clients []string) {
-	var rules []catalogue.Rule
-	for _, t := range targets {
-		rule, err := m.env.ParseRule(strings.TrimPrefix(t, "@"))
-		if err != nil {
-			m.note(s, "%v", err)
-			continue
-		}
-		rules = append(rules, rule)
-	}
+	rules := m.rules(s, targets)
 	if len(rules) == 0 {
 		m.note(s, "names no name and no address, and is left out: routerd steers by destination")
+		return
+	}
+	kept := m.clients(s, clients)
+	if len(clients) > 0 && len(kept) == 0 {
+		m.note(s, "counts for no client that can be named here, and is left out")
 		return
 	}
 	policy, tunnel := "direct", ""
@@ -158,7 +155,23 @@ func (m *migration) section(s *uci.Section, label, device string, targets, clien
 	for _, r := range rules {
 		fmt.Fprintf(&m.out, "\tlist %s %s\n", ruleList(r), uci.Quote(r.String()))
 	}
-	m.clients(s, clients)
+	for _, c := range kept {
+		fmt.Fprintf(&m.out, "\tlist client %s\n", uci.Quote(c))
+	}
+}
+
+// rules are the targets that are rules here; the others are noted.
+func (m *migration) rules(s *uci.Section, targets []string) []catalogue.Rule {
+	var rules []catalogue.Rule
+	for _, t := range targets {
+		rule, err := m.env.ParseRule(strings.TrimPrefix(t, "@"))
+		if err != nil {
+			m.note(s, "%v", err)
+			continue
+		}
+		rules = append(rules, rule)
+	}
+	return rules
 }
 
 func labelOr(label, name string) string {
@@ -168,14 +181,17 @@ func labelOr(label, name string) string {
 	return label
 }
 
-func (m *migration) clients(s *uci.Section, clients []string) {
+// clients are those that can be named here; the others are noted.
+func (m *migration) clients(s *uci.Section, clients []string) []string {
+	var kept []string
 	for _, c := range clients {
 		if _, err := parseClient(c); err != nil {
 			m.note(s, "client %q: %v", c, err)
 			continue
 		}
-		fmt.Fprintf(&m.out, "\tlist client %s\n", uci.Quote(c))
+		kept = append(kept, c)
 	}
+	return kept
 }
 
 // tunnel writes the tunnel of a device, once.

@@ -128,8 +128,29 @@ func TestSettingsOfOthersAreTakenOver(t *testing.T) {
 	}
 }
 
+// A rule without its clients would count for everybody.
+func TestClientsThatCannotBeNamedAreNotWidenedToAll(t *testing.T) {
+	policy := func(name, clients string) string {
+		return "config policy\n\toption name '" + name + "'\n\toption interface 'wg0'\n\toption dest_addr '" + name + ".example'\n\toption src_addr '" + clients + "'\n"
+	}
+	got, err := Migrate("pbr", "f", []byte(policy("guests", "@br-guest")+policy("others", "!192.168.1.5 laptop")+policy("some", "@br-guest 192.168.1.6")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, notes := string(got.Text), strings.Join(got.Notes, "\n")
+	if strings.Contains(text, "guests.example") || strings.Contains(text, "others.example") {
+		t.Errorf("rules for some clients count for all:\n%s", text)
+	}
+	if !strings.Contains(text, "some.example") || !strings.Contains(text, "\tlist client '192.168.1.6'\n") || strings.Count(text, "list client") != 1 {
+		t.Errorf("the client that can be named is not kept:\n%s", text)
+	}
+	if strings.Count(notes, "counts for no client that can be named here") != 2 || !strings.Contains(notes, "laptop") {
+		t.Errorf("notes are\n%s", notes)
+	}
+}
+
 func TestSettingsThatHoldNothingAreRefused(t *testing.T) {
-	if _, err := Migrate("pbr", "f", []byte("config pbr 'config'\n")); !errors.Is(err, ErrForeign) {
+	if _, err := Migrate("pbr", "f", []byte("config pbr 'config'\n")); !errors.Is(err, errForeign) {
 		t.Errorf("error %v", err)
 	}
 	if _, err := Migrate("mwan3", "f", nil); err == nil || !strings.Contains(err.Error(), "pbr and podkop are known") {

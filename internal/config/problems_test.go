@@ -88,7 +88,10 @@ func TestParseTellsWhatIsWrongInTunnels(t *testing.T) {
 			`error: line 4, section home, option address, value "home": is not an address, such as 10.9.0.2/32 or fd00::2/128`,
 			`error: line 5, section home, option mtu, value "100": is not a number from 576 to 65535`,
 			`error: line 6, section home, option endpoint, value "vpn.example.net": is not host:port, such as vpn.example.net:51820`,
-			`error: line 7, section home, option persistent_keepalive, value "70000": is not a number of seconds from 0 to 65535`,
+			`error: line 7, section home, option persistent_keepalive, value "70000": is not a number of seconds from 1 to 65535`,
+		}},
+		{"inline keepalive off", "config tunnel home\n\toption persistent_keepalive 0\n", []string{
+			`error: line 3, section home, option persistent_keepalive, value "0": is not a number of seconds from 1 to 65535`,
 		}},
 		{"a key is never shown, misspelt neither", "config tunnel home\n\toption config /a\n\toption privat_key hush\n\tlist preshared_key hush\n", []string{
 			`error: line 3, section home, option config, value "/a": stands beside preshared_key: it is either a wg-quick file or options, not both; remove one of them`,

@@ -44,7 +44,7 @@ func TestChecksTakeWhatIsAllowedOnly(t *testing.T) {
 	verdicts{
 		"home": true, "a": true, "a_1": true, "abcdefghijkl": true, "0": true,
 		"": false, "abcdefghijklm": false, "Home": false, "a-b": false, "a.b": false, "ж": false, "direct": false, "block": false,
-	}.compare(t, "tunnel name", checkTunnelName)
+	}.compare(t, "tunnel name", CheckTunnelName)
 }
 
 func TestURLChecksTakeWhatIsAllowedOnly(t *testing.T) {

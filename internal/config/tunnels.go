@@ -20,21 +20,21 @@ func inlineOptions() []string {
 
 // tunnelName checks a tunnel's name.
 func (r *reader) tunnelName(s *uci.Section) {
-	if err := checkTunnelName(s.Name); err != nil {
-		r.section(s, "the name "+err.Error(), "")
+	if err := CheckTunnelName(s.Name); err != nil {
+		r.section(s, err.Error(), "")
 	}
 }
 
-// checkTunnelName allows names that make a device's name with rd- before them
+// CheckTunnelName allows names that make a device's name with rd- before them
 // and are not taken by another path.
-func checkTunnelName(name string) error {
+func CheckTunnelName(name string) error {
 	const longest = 12 // rd-NAME has at most 15 characters, the kernel's limit
 	bad := func(c rune) bool { return (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' }
 	switch {
 	case name == "" || len(name) > longest || strings.ContainsFunc(name, bad):
-		return fmt.Errorf("of a tunnel has 1 to %d characters of a–z, 0–9 and _", longest)
+		return fmt.Errorf("the name of a tunnel has 1 to %d characters of a–z, 0–9 and _", longest)
 	case name == "direct" || name == "block":
-		return fmt.Errorf("%s is that of a path that always exists", name)
+		return fmt.Errorf("the name %s is that of a path that always exists", name)
 	}
 	return nil
 }
@@ -54,7 +54,7 @@ func (r *reader) tunnel(s *uci.Section) Tunnel {
 		textField("public_key", &w.PublicKey),
 		secretField("preshared_key", &w.PresharedKey),
 		checkedField("endpoint", &w.Endpoint, checkHostPort("vpn.example.net:51820")),
-		secondsField("persistent_keepalive", &w.PersistentKeepalive, 0, 65535),
+		secondsField("persistent_keepalive", &w.PersistentKeepalive, 1, 65535),
 		choiceField("backend", &t.Backend, BackendAuto, BackendKernel, BackendUserspace),
 		intField("priority", &t.Priority, 0, 65535),
 		boolField("standby", &t.Standby),

@@ -203,7 +203,7 @@ type Event struct {
 
 // Finding is one line of doctor.
 type Finding struct {
-	Topic string `json:"topic"` // kernel, modules, dns, firewall, offload, clock, bypass, settings, tunnel
+	Topic string `json:"topic"` // daemon, settings, tunnel, kernel, modules, firewall, offload, bypass, dns, clock, memory
 	Level string `json:"level"` // ok, note, warning, error
 	Text  string `json:"text"`
 	Mend  string `json:"mend"` // what to do; "" when ok

@@ -102,11 +102,6 @@ func (c *Client) Doctor(ctx context.Context) ([]Finding, error) {
 	return get[[]Finding](ctx, c, "/v1/doctor", nil)
 }
 
-// Catalogue asks for the services that match every word.
-func (c *Client) Catalogue(ctx context.Context, words ...string) ([]Service, error) {
-	return get[[]Service](ctx, c, "/v1/catalogue", url.Values{"word": words})
-}
-
 // Reload makes the daemon read its settings again. The problems are given with
 // and without an error.
 func (c *Client) Reload(ctx context.Context) ([]Problem, error) {
@@ -126,16 +121,6 @@ func (c *Client) Reload(ctx context.Context) ([]Problem, error) {
 // wait for that: its Status has another time in Started.
 func (c *Client) Restart(ctx context.Context) error {
 	_, err := c.do(ctx, web.MethodPost, "/v1/restart", nil)
-	return err
-}
-
-// Metrics copies the daemon's Prometheus text.
-func (c *Client) Metrics(ctx context.Context, w io.Writer) error {
-	body, err := c.do(ctx, web.MethodGet, "/metrics", nil)
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(body)
 	return err
 }
 

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 )
@@ -20,15 +20,13 @@ func TestNoDaemonIsErrNotRunning(t *testing.T) {
 	for name, path := range map[string]string{"absent": filepath.Join(dir, "absent"), "stale": stale} {
 		c := NewClient(path)
 		calls := map[string]func() error{
-			"status":    func() error { _, err := c.Status(t.Context()); return err },
-			"why":       func() error { _, err := c.Why(t.Context(), "a", ""); return err },
-			"flows":     func() error { _, err := c.Flows(t.Context()); return err },
-			"events":    func() error { _, err := c.Events(t.Context(), 0); return err },
-			"doctor":    func() error { _, err := c.Doctor(t.Context()); return err },
-			"catalogue": func() error { _, err := c.Catalogue(t.Context()); return err },
-			"reload":    func() error { _, err := c.Reload(t.Context()); return err },
-			"restart":   func() error { return c.Restart(t.Context()) },
-			"metrics":   func() error { return c.Metrics(t.Context(), io.Discard) },
+			"status":  func() error { _, err := c.Status(t.Context()); return err },
+			"why":     func() error { _, err := c.Why(t.Context(), "a", ""); return err },
+			"flows":   func() error { _, err := c.Flows(t.Context()); return err },
+			"events":  func() error { _, err := c.Events(t.Context(), 0); return err },
+			"doctor":  func() error { _, err := c.Doctor(t.Context()); return err },
+			"reload":  func() error { _, err := c.Reload(t.Context()); return err },
+			"restart": func() error { return c.Restart(t.Context()) },
 			"follow": func() (last error) {
 				for _, last = range c.FollowEvents(t.Context(), 0) {
 				}
@@ -84,13 +82,12 @@ func TestClientAndServerAgree(t *testing.T) {
 	same(t, "flows", gotFlows, flows, err)
 	gotFindings, err := c.Doctor(ctx)
 	same(t, "doctor", gotFindings, findings, err)
-	gotServices, err := c.Catalogue(ctx, "bin", "x&y")
+	gotServices, err := get[[]Service](ctx, c, "/v1/catalogue", url.Values{"word": {"bin", "x&y"}})
 	same(t, "catalogue", gotServices, services, err)
 	gotEvents, err := c.Events(ctx, 1)
 	same(t, "events", gotEvents, []Event{{Seq: 2, Time: fixedNow(), Kind: EventPath, Reason: "b"}}, err)
-	var text strings.Builder
-	err = c.Metrics(ctx, &text)
-	same(t, "metrics", text.String(), "routerd_up 1\n", err)
+	text, err := c.do(ctx, http.MethodGet, "/metrics", nil)
+	same(t, "metrics", string(text), "routerd_up 1\n", err)
 }
 
 func same(t *testing.T, what string, got, want any, err error) {

@@ -104,6 +104,9 @@ func (a *api) reload(w *web.ResponseWriter, r *web.Request) error {
 	ctx, cancel := context.WithTimeout(a.base, a.lim.request)
 	defer cancel()
 	problems, err := list(a.h.Reload(ctx))
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("wait for the reload: %w", ctx.Err())
+	}
 	reply := Reloaded{Problems: problems}
 	status := web.StatusOK
 	if err != nil {

@@ -74,15 +74,6 @@ func defaultLimits() limits {
 	}
 }
 
-// Serve is Listen and ServeOn.
-func Serve(ctx context.Context, socketPath string, h Handlers, log *slog.Logger) error {
-	ln, err := Listen(socketPath)
-	if err != nil {
-		return err
-	}
-	return ServeOn(ctx, ln, h, log)
-}
-
 // ServeOn answers on a listener until ctx ends, which is no error, and closes it. At
 // most 32 connections are accepted at a time.
 func ServeOn(ctx context.Context, ln net.Listener, h Handlers, log *slog.Logger) error {

@@ -176,6 +176,18 @@ func TestHandlerTimeIsBounded(t *testing.T) {
 	}
 }
 
+func TestAReloadThatWasNotDoneIsNotCalledRefused(t *testing.T) {
+	h := Handlers{Reload: func(ctx context.Context) ([]Problem, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}
+	lim := defaultLimits()
+	lim.request = 10 * time.Millisecond
+	if status, body := raw(t, server(t, h, lim), "POST", "/v1/reload", nil); status != 504 {
+		t.Errorf("a reload that the daemon does not come to: %d %s, want 504", status, body)
+	}
+}
+
 func TestConnectionsBeyond32Wait(t *testing.T) {
 	h := Handlers{Status: func(context.Context) (Status, error) { return Status{Running: true}, nil }}
 	lim := defaultLimits()
@@ -342,10 +354,14 @@ func TestReloadGoesOnWhenTheCallerLeaves(t *testing.T) {
 func TestServeRefusesASecondDaemonAndEndsWithItsContext(t *testing.T) {
 	path := t.TempDir() + "/s"
 	ctx, cancel := context.WithCancel(t.Context())
+	ln, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
 	first := make(chan error, 1)
-	go func() { first <- Serve(ctx, path, Handlers{}, quiet()) }()
+	go func() { first <- ServeOn(ctx, ln, Handlers{}, quiet()) }()
 	eventually(t, "the first answers", func() bool { return answers(path) })
-	if err := Serve(t.Context(), path, Handlers{}, quiet()); !errors.Is(err, ErrRunning) {
+	if _, err := Listen(path); !errors.Is(err, ErrRunning) {
 		t.Errorf("the second daemon: %v, want ErrRunning", err)
 	}
 	cancel()

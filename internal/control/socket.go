@@ -26,8 +26,7 @@ var ErrRunning = errors.New("another routerd is running")
 
 // Listen takes the control socket: it makes it with mode 0600, removes one that
 // a dead daemon left behind, and returns ErrRunning when a live one has it.
-// Call it before touching the kernel: holding the socket is what makes a daemon
-// the only one on its state.
+// Call it before touching the kernel.
 func Listen(path string) (net.Listener, error) {
 	if len(path) > maxSocketPath {
 		return nil, fmt.Errorf("control socket %s: the path is %d bytes long, the kernel takes %d; give a shorter one with --socket", path, len(path), maxSocketPath)

@@ -365,11 +365,17 @@ func (d *daemon) fault(what, reason string) {
 // stored state.
 func Cleanup(ctx context.Context, o Options) error {
 	ln, err := control.Listen(o.Socket)
-	if errors.Is(err, control.ErrRunning) {
-		return fmt.Errorf("%w: stop it first, with `/etc/init.d/routerd stop`", err)
-	}
 	if err == nil {
 		defer ln.Close()
+	}
+	lock, lockErr := lockState(o.StateDir)
+	if lockErr == nil {
+		defer lock.Close()
+	}
+	for _, err := range []error{err, lockErr} {
+		if errors.Is(err, control.ErrRunning) {
+			return fmt.Errorf("%w: stop it first, with `/etc/init.d/routerd stop`", err)
+		}
 	}
 	return cleanup(ctx, o, nil, nil)
 }

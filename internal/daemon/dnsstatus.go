@@ -51,6 +51,9 @@ func (d *daemon) doctor(ctx context.Context) ([]control.Finding, error) {
 		return nil, err
 	}
 	out := judgeBypass(d.bypasses.list(d.neighbours))
+	if !v.settings.cfg.Main.Enabled {
+		return out, nil // no resolver runs, whatever option dns says
+	}
 	if v.resolver == nil || !v.settings.secure() {
 		return append(out, control.Finding{
 			Topic: "dns", Level: control.LevelNote,

@@ -152,7 +152,9 @@ func (k *keeper) plan() {
 	}
 }
 
-// next takes the most important name that is due, or says how long none will be.
+// next takes the most important name that is due, or says how long to wait before it
+// is asked again: no longer than a lookup that is under way may want to be done again,
+// of which nothing else tells.
 func (k *keeper) next(now time.Time) (name string, wait time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -165,9 +167,9 @@ func (k *keeper) next(now time.Time) (name string, wait time.Duration) {
 		return s.name, 0
 	}
 	if len(k.later.list) > 0 {
-		return "", min(k.later.list[0].due.Sub(now), time.Hour)
+		return "", min(k.later.list[0].due.Sub(now), failLeast)
 	}
-	return "", time.Hour
+	return "", failLeast
 }
 
 // done notes what came of a lookup.

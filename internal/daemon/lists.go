@@ -87,12 +87,12 @@ func (d *daemon) loadGood() (*settings, error) {
 }
 
 func (d *daemon) parseFirst(path string, text []byte) (*settings, []config.Problem, error) {
-	s, problems, err := parseSettings(path, text, d.lists)
+	s, problems, err := parseSettings(path, text, d.lists.Rules)
 	if err != nil || len(s.cfg.Lists) == 0 {
 		return s, problems, err
 	}
 	d.lists.Set(s.cfg.Lists)
-	s, problems, err = parseSettings(path, s.text, d.lists)
+	s, problems, err = parseSettings(path, s.text, d.lists.Rules)
 	if err == nil {
 		for _, damaged := range s.damaged {
 			d.log.Warn("a list has no rules for now", "reason", damaged)
@@ -116,7 +116,7 @@ func (d *daemon) listsChanged(ctx context.Context) error {
 	if d.target == nil {
 		return nil
 	}
-	s, _, err := parseSettings(d.o.ConfigFile, d.target.text, d.lists)
+	s, _, err := parseSettings(d.o.ConfigFile, d.target.text, d.lists.Rules)
 	if err == nil {
 		err = s.unreadable()
 	}

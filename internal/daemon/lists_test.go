@@ -33,7 +33,7 @@ func TestSettingsTakeTheRulesOfLists(t *testing.T) {
 		text += "config list '" + name + "'\n\toption url 'https://lists.example/" + name + "'\n\toption destination 'a'\n"
 	}
 	rule := func(name string) catalogue.Rule { return catalogue.Rule{Kind: catalogue.RuleSuffix, Name: name} }
-	s, _, err := parseSettings("routerd", []byte(text), kept{"one": {rule("one.example")}, "two": {rule("two.example"), rule("own.example")}})
+	s, _, err := parseSettings("routerd", []byte(text), kept{"one": {rule("one.example")}, "two": {rule("two.example"), rule("own.example")}}.Rules)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,10 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -216,6 +219,25 @@ func (r *router) halt() {
 }
 
 func (r *router) client() *control.Client { return control.NewClient(r.o.Socket) }
+
+// get is what the daemon answers to others than its own commands.
+func (r *router) get(path string) string {
+	r.Helper()
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", r.o.Socket)
+	}
+	client := http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
+	resp, err := client.Get("http://routerd" + path)
+	if err != nil {
+		r.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		r.Fatalf("%s: status %d: %s, %v", path, resp.StatusCode, text, err)
+	}
+	return string(text)
+}
 
 // wait polls until a condition holds.
 func (r *router) wait(what string, ok func() bool) {

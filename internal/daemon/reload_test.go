@@ -395,6 +395,22 @@ func TestCleanupLeavesNothing(t *testing.T) {
 	}
 }
 
+// The socket is not where a daemon's state is.
+func TestCleanupIsRefusedBesideADaemonOfAnotherSocket(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	r := newRouter(t)
+	r.set("", exchanges)
+	r.start()
+	rules := r.rules()
+	other := r.o
+	other.Socket = filepath.Join(t.TempDir(), "other.sock")
+	err := Cleanup(context.Background(), other)
+	expect(t, errors.Is(err, control.ErrRunning) && strings.Contains(err.Error(), "stop it first"), "cleanup: %v", err)
+	expect(t, r.rules() == rules && r.path("exchanges") == "other", "what is left:\n%s\n%+v", r.rules(), r.status())
+}
+
 // What a power cut leaves of a file must not switch protection off: nothing, or
 // what stood first in it.
 func TestSettingsThatAreCutOffLeaveTheOldOnesInForce(t *testing.T) {

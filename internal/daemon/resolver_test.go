@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -23,14 +24,12 @@ import (
 )
 
 // noLists is for settings without lists.
-type noLists struct{}
-
-func (noLists) Rules(string) ([]catalogue.Rule, error) { return nil, lists.ErrUnknown }
+func noLists(string) ([]catalogue.Rule, error) { return nil, lists.ErrUnknown }
 
 // parsed are settings from their text.
 func parsed(t *testing.T, text string) *settings {
 	t.Helper()
-	s, problems, err := parseSettings("test", []byte(text), noLists{})
+	s, problems, err := parseSettings("test", []byte(text), noLists)
 	if err != nil {
 		t.Fatalf("%v: %v", err, problems)
 	}
@@ -319,6 +318,21 @@ func TestKeeperLooksNamesUpAgain(t *testing.T) {
 	take("")
 	now = now.Add(keepMost)
 	take("b")
+}
+
+// The loop waits while the only lookup is under way, and nothing else wakes it.
+func TestKeeperLooksAgainSoonAfterALookupFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &daemon{keeper: newKeeper()} // without a resolver: each lookup fails
+		d.keeper.set([]string{"a.example"})
+		d.runKeeper(t.Context())
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		d.keeper.mu.Lock()
+		failures := d.keeper.state["a.example"].failures
+		d.keeper.mu.Unlock()
+		expect(t, failures >= 3, "%d lookups in a minute", failures)
+	})
 }
 
 func TestKeeperAsksLessOftenForNamesThatDoNotChange(t *testing.T) {

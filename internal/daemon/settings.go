@@ -24,7 +24,6 @@ type settings struct {
 	// upstreams are those of the resolver, in order.
 	upstreams []dns.Upstream
 	canaries  map[string]bool // names that are answered so that lookups stay here
-	problems  []config.Problem
 	services  *catalogue.Catalogue
 	files     map[string][]catalogue.Rule // only until the plan is made
 	lists     map[string][]catalogue.Rule // by destination; only until the plan is made
@@ -32,23 +31,19 @@ type settings struct {
 	text      []byte                      // as it stands in the file
 }
 
-// listRules gives the rules of lists, as lists.Manager does.
-type listRules interface {
-	Rules(name string) ([]catalogue.Rule, error)
-}
-
-// loadSettings reads and checks all of it. With an error the settings cannot be
-// used; the problems say why in either case.
-func loadSettings(path string, from listRules) (*settings, []config.Problem, error) {
+// loadSettings reads and checks all of it; rules gives those of a list, as
+// lists.Manager does. With an error the settings cannot be used; the problems say
+// why in either case.
+func loadSettings(path string, rules func(string) ([]catalogue.Rule, error)) (*settings, []config.Problem, error) {
 	text, err := readSettings(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	return parseSettings(path, text, from)
+	return parseSettings(path, text, rules)
 }
 
 // parseSettings is loadSettings for a text that has been read.
-func parseSettings(path string, text []byte, from listRules) (*settings, []config.Problem, error) {
+func parseSettings(path string, text []byte, rules func(string) ([]catalogue.Rule, error)) (*settings, []config.Problem, error) {
 	env, err := config.DefaultEnv()
 	if err != nil {
 		return nil, nil, err
@@ -62,7 +57,7 @@ func parseSettings(path string, text []byte, from listRules) (*settings, []confi
 		return nil, problems, fmt.Errorf("read catalogue: %w", err)
 	}
 	s := &settings{cfg: cfg, services: services, text: text, files: map[string][]catalogue.Rule{}}
-	s.readLists(from)
+	s.readLists(rules)
 	var errs []error
 	errs = append(errs, s.readFiles())
 	if s.specs, err = tunnelSpecs(cfg); err != nil {
@@ -78,7 +73,7 @@ func parseSettings(path string, text []byte, from listRules) (*settings, []confi
 		return nil, append(problems, config.Problem{Level: config.LevelError, Text: err.Error()}), err
 	}
 	s.canaries = canaries(cfg, s.plan)
-	s.problems, s.files, s.lists = problems, nil, nil
+	s.files, s.lists = nil, nil
 	return s, problems, nil
 }
 
@@ -117,13 +112,13 @@ func (s *settings) Lists(destination string) []catalogue.Rule { return s.lists[d
 
 // readLists reads what is kept of the lists. One that was never fetched has no
 // rules yet.
-func (s *settings) readLists(from listRules) {
+func (s *settings) readLists(rules func(string) ([]catalogue.Rule, error)) {
 	s.lists = map[string][]catalogue.Rule{}
 	for _, l := range s.cfg.Lists {
-		rules, err := from.Rules(l.Name)
+		kept, err := rules(l.Name)
 		switch {
 		case err == nil:
-			s.lists[l.Destination] = append(s.lists[l.Destination], rules...)
+			s.lists[l.Destination] = append(s.lists[l.Destination], kept...)
 		case !errors.Is(err, lists.ErrNoCopy) && !errors.Is(err, lists.ErrUnknown):
 			s.damaged = append(s.damaged, fmt.Sprintf("list %s: %v; it is fetched again", l.Name, err))
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/routerd/routerd/ebpf"
+	"github.com/routerd/routerd/internal/catalogue"
 	"github.com/routerd/routerd/internal/config"
 	"github.com/routerd/routerd/internal/control"
 	"github.com/routerd/routerd/internal/owned"
@@ -64,11 +65,9 @@ func (d *daemon) requestReload(ctx context.Context) ([]control.Problem, error) {
 func controlProblems(in []config.Problem) []control.Problem {
 	out := make([]control.Problem, len(in))
 	for i, p := range in {
-		text := p.Text
-		if p.Mend != "" {
-			text += "; " + p.Mend
+		out[i] = control.Problem{
+			Level: string(p.Level), Section: p.Section, Option: p.Option, Value: p.Value, Text: p.Text, Mend: p.Mend, Line: p.Line,
 		}
-		out[i] = control.Problem{Level: string(p.Level), Section: p.Section, Option: p.Option, Value: p.Value, Text: text}
 	}
 	return out
 }
@@ -82,9 +81,17 @@ func (d *daemon) catalogue(_ context.Context, words []string) ([]control.Service
 	if len(words) > 0 {
 		found = v.settings.services.Search(words...)
 	}
-	out := make([]control.Service, len(found))
-	for i, s := range found {
-		out[i] = control.Service{ID: s.ID, Name: s.Name, Category: string(s.Category), Checks: s.Checks}
+	return Services(found), nil
+}
+
+// Services gives services of the catalogue the shape that they have in JSON.
+func Services(list []catalogue.Service) []control.Service {
+	out := make([]control.Service, len(list))
+	for i, s := range list {
+		out[i] = control.Service{
+			ID: s.ID, Name: s.Name, Category: string(s.Category),
+			Domains: []string{}, Checks: nonNil(s.Checks), Ports: []string{},
+		}
 		for _, r := range s.Rules {
 			out[i].Domains = append(out[i].Domains, r.String())
 		}
@@ -92,7 +99,7 @@ func (d *daemon) catalogue(_ context.Context, words []string) ([]control.Service
 			out[i].Ports = append(out[i].Ports, p.Address())
 		}
 	}
-	return out, nil
+	return out
 }
 
 // ready says why a request that needs settings cannot be answered.

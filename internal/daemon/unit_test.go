@@ -129,7 +129,7 @@ func TestSettingsThatCannotBeLoaded(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s, problems, err := loadSettings(tt.path, kept{})
+			s, problems, err := loadSettings(tt.path, kept{}.Rules)
 			if s != nil || err == nil || !strings.Contains(err.Error(), tt.words) {
 				t.Errorf("settings %v, error %v, want one that says %q", s, err, tt.words)
 			}
@@ -154,7 +154,7 @@ func TestSettingsReadAnyListOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s, _, err := loadSettings(path, kept{})
+	s, _, err := loadSettings(path, kept{}.Rules)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -306,6 +306,16 @@ func TestRequestsBeforeSettingsAreInForce(t *testing.T) {
 	}
 	if !errors.Is(errNotReady, control.ErrUnavailable) {
 		t.Error("a request that comes too early is answered as a fault")
+	}
+}
+
+func TestAReloadTellsTheLineAndTheMendOfEachProblem(t *testing.T) {
+	got := controlProblems([]config.Problem{{
+		Level: config.LevelError, Section: "home", Option: "mtu", Value: "9", Text: "is too small", Mend: "remove it", Line: 12,
+	}})
+	want := control.Problem{Level: "error", Section: "home", Option: "mtu", Value: "9", Text: "is too small", Mend: "remove it", Line: 12}
+	if len(got) != 1 || got[0] != want {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }
 

@@ -27,7 +27,7 @@ type reloadAnswer struct {
 // reload reads the settings again. Where they are refused, or cannot be applied,
 // the old ones stay in force.
 func (d *daemon) reload(ctx context.Context) ([]config.Problem, error) {
-	s, problems, err := loadSettings(d.o.ConfigFile, d.lists)
+	s, problems, err := loadSettings(d.o.ConfigFile, d.lists.Rules)
 	if err == nil {
 		err = errors.Join(s.unreadable(), s.cutOff(d.target))
 	}

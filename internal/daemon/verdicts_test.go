@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/routerd/routerd/internal/catalogue"
+	"github.com/routerd/routerd/internal/config"
 	"github.com/routerd/routerd/internal/control"
 	"github.com/routerd/routerd/internal/dns"
 	"github.com/routerd/routerd/internal/owned"
@@ -85,6 +86,16 @@ func TestTheRoundTripOfATunnelIsTheShortestOfItsChecks(t *testing.T) {
 	}
 	if got := tunnels[1].RTTMs; got != nil {
 		t.Errorf("away, over which nothing works: %v", *got)
+	}
+}
+
+func TestDoctorHasNoWordOnLookupsWhereRouterdIsOff(t *testing.T) {
+	d := &daemon{bypasses: newBypasses(), neighbours: newNeighbours()}
+	d.view = view{applied: true, settings: &settings{cfg: &config.Config{Main: config.Main{DNS: config.DNSSecure}}}}
+	got, err := d.doctor(t.Context())
+	need(t, err)
+	for _, f := range got {
+		expect(t, f.Topic != "dns", "finding %+v", f)
 	}
 }
 

@@ -2,7 +2,6 @@ package dns
 
 import (
 	"fmt"
-	"net/netip"
 
 	"github.com/routerd/routerd/internal/upstream"
 )
@@ -26,8 +25,8 @@ type KnownResolver = upstream.KnownResolver
 
 // ParseUpstream reads an upstream as settings have it (upstream.Parse); its error
 // names the text.
-func ParseUpstream(text string, bootstrap ...netip.Addr) (Upstream, error) {
-	u, err := upstream.Parse(text, bootstrap...)
+func ParseUpstream(text string) (Upstream, error) {
+	u, err := upstream.Parse(text)
 	if err != nil {
 		return Upstream{}, fmt.Errorf("resolver %q: %w", text, err)
 	}

@@ -32,8 +32,8 @@ func askDaemon(ctx context.Context, socket string) daemonFacts {
 	}
 	findings, err := client.Doctor(ctx)
 	var missing *control.APIError
-	if errors.As(err, &missing) && missing.Status == web.StatusNotImplemented {
-		err = nil
+	if errors.As(err, &missing) && (missing.Status == web.StatusNotImplemented || missing.Status == web.StatusServiceUnavailable) {
+		err = nil // it has nothing to say, or nothing yet: its status tells why
 	}
 	f.findings, f.err = findings, err
 	return f

@@ -16,9 +16,7 @@ type Options struct {
 	ConfigFile string
 	TunnelDir  string // of wg-quick files
 	BPFDir     string
-	// Socket is the daemon's; "" does not ask it. The daemon itself must leave it
-	// empty, or it would ask itself without end.
-	Socket string
+	Socket     string // the daemon's; "" does not ask it
 	// Root is the root of the file system; "/" but in tests.
 	Root string
 	// Now is the clock that is judged.

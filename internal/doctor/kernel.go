@@ -129,7 +129,7 @@ func judgeKernel(f kernelFacts) []control.Finding {
 	}
 	out := []control.Finding{judgeBPF(f)}
 	if f.bpffs != nil {
-		out = append(out, warn(topicKernel, fmt.Sprintf("pins would not outlive the daemon: %v", f.bpffs), "`mount -t bpf bpf /sys/fs/bpf`"))
+		out = append(out, note(topicKernel, fmt.Sprintf("%v yet: routerd mounts one at its start", f.bpffs), "nothing; should that fail: `mount -t bpf bpf /sys/fs/bpf`"))
 	}
 	out = append(out, judgeJIT(f.jit), judgeHook(f))
 	return append(out, judgeWireGuard(f)...)

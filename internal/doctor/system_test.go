@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -146,6 +147,31 @@ func TestDaemonFindings(t *testing.T) {
 	more := []control.Finding{warn(topicDNS, "x", "y")}
 	expect(t, judgeDaemon(daemonFacts{status: problems, findings: more}), "error: tunnel home is down | routerd status", "error: map is full", "warning: x")
 	expect(t, judgeDaemon(daemonFacts{status: control.Status{Version: "0.1.0"}}), "ok: 0.1.0 is running")
+}
+
+func TestProblemsAreToldWhereTheDaemonHasNoSettings(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	ln, err := control.Listen(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- control.ServeOn(ctx, ln, control.Handlers{
+			Status: func(context.Context) (control.Status, error) {
+				return control.Status{Problems: []string{"settings refused: x"}}, nil
+			},
+			Doctor: func(context.Context) ([]control.Finding, error) {
+				return nil, fmt.Errorf("%w: the settings are refused", control.ErrUnavailable)
+			},
+		}, slog.New(slog.DiscardHandler))
+	}()
+	expect(t, judgeDaemon(askDaemon(t.Context(), socket)), "error: settings refused: x | routerd status")
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestRunAsksTheDaemonAndLooksAtEverything(t *testing.T) {

@@ -40,10 +40,9 @@ const forms = "allowed are https://HOST[:PORT][/PATH], tls://HOST[:PORT], tcp://
 
 // Parse reads an upstream as settings have it, such as
 // https://1.1.1.1/dns-query or tls://dns.example#192.0.2.1,2001:db8::1.
-// Bootstrap addresses may be given apart; those in the text come first. Names of
-// a few public resolvers need none.
-func Parse(text string, bootstrap ...netip.Addr) (Server, error) {
-	u, err := parse(text, bootstrap)
+// Names of a few public resolvers need no addresses.
+func Parse(text string) (Server, error) {
+	u, err := parse(text)
 	if err != nil {
 		return Server{}, fmt.Errorf("%w; %s", err, forms)
 	}
@@ -63,7 +62,7 @@ func Plain(at netip.AddrPort, tcp bool) Server {
 	}
 }
 
-func parse(text string, bootstrap []netip.Addr) (Server, error) {
+func parse(text string) (Server, error) {
 	address, list, _ := strings.Cut(text, "#")
 	p, err := url.Parse(address)
 	if err != nil {
@@ -82,7 +81,7 @@ func parse(text string, bootstrap []netip.Addr) (Server, error) {
 	if u.path, err = readPath(u.scheme, p); err != nil {
 		return Server{}, err
 	}
-	u.addrs, err = readAddrs(u.host, list, bootstrap)
+	u.addrs, err = readAddrs(u.host, list)
 	return u, err
 }
 
@@ -113,8 +112,7 @@ func readPort(scheme Scheme, text string) (uint16, error) {
 
 // readPath takes a URI template too; its variable is for GET only.
 func readPath(scheme Scheme, p *url.URL) (string, error) {
-	path := strings.TrimSuffix(p.EscapedPath(), "%7B?dns%7D")
-	path, _, _ = strings.Cut(path, "%7B")
+	path, _, _ := strings.Cut(p.EscapedPath(), "%7B")
 	switch {
 	case scheme != SchemeHTTPS && (path != "" && path != "/" || p.RawQuery != ""):
 		return "", fmt.Errorf("a path is for https:// only, not %q", p.RequestURI())
@@ -175,7 +173,7 @@ func isAddr(s string) bool {
 	return err == nil
 }
 
-func readAddrs(host, list string, bootstrap []netip.Addr) ([]netip.Addr, error) {
+func readAddrs(host, list string) ([]netip.Addr, error) {
 	if a, err := netip.ParseAddr(host); err == nil {
 		if list != "" {
 			return nil, fmt.Errorf("addresses after # are for a host that is a name, %s is an address", host)
@@ -193,7 +191,6 @@ func readAddrs(host, list string, bootstrap []netip.Addr) ([]netip.Addr, error) 
 		}
 		addrs = append(addrs, a.Unmap())
 	}
-	addrs = append(addrs, bootstrap...)
 	if len(addrs) == 0 {
 		addrs = wellKnown(host)
 	}

@@ -9,7 +9,6 @@ import (
 func TestParse(t *testing.T) {
 	for _, c := range []struct {
 		text      string
-		bootstrap []netip.Addr
 		endpoints string
 		url       string // https only
 		host      string
@@ -29,15 +28,14 @@ func TestParse(t *testing.T) {
 			text: "https://DNS.example/dns-query#192.0.2.1,2001:db8::1", endpoints: "192.0.2.1:443 [2001:db8::1]:443",
 			url: "https://dns.example/dns-query", host: "dns.example",
 		},
-		{text: "tls://dns.example", bootstrap: addrs("192.0.2.1"), endpoints: "192.0.2.1:853", host: "dns.example"},
-		{text: "tls://dns.example#192.0.2.2", bootstrap: addrs("192.0.2.1"), endpoints: "192.0.2.2:853 192.0.2.1:853", host: "dns.example"},
+		{text: "tls://dns.example#192.0.2.2", endpoints: "192.0.2.2:853", host: "dns.example"},
 		{
 			text: "https://dns.google/dns-query", url: "https://dns.google/dns-query", host: "dns.google",
 			endpoints: "8.8.8.8:443 8.8.4.4:443 [2001:4860:4860::8888]:443 [2001:4860:4860::8844]:443",
 		},
 	} {
 		t.Run(c.text, func(t *testing.T) {
-			u, err := Parse(c.text, c.bootstrap...)
+			u, err := Parse(c.text)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -129,12 +127,4 @@ func TestPlainIsWhatItsTextSays(t *testing.T) {
 			}
 		}
 	}
-}
-
-func addrs(list ...string) []netip.Addr {
-	var out []netip.Addr
-	for _, a := range list {
-		out = append(out, netip.MustParseAddr(a))
-	}
-	return out
 }

@@ -22,8 +22,8 @@ type Answer struct {
 // connection takes no more of them. It may be sent again over another.
 var ErrOver = errors.New("the connection takes no more requests")
 
-// KeepTime is how long a kept connection may be silent.
-const KeepTime = time.Minute
+// keepTime is how long a kept connection may be silent.
+const keepTime = time.Minute
 
 // Conn1 is a connection of HTTP/1.1 that is kept for one exchange after the other.
 // Safe for use by many goroutines, which wait for each other.
@@ -41,7 +41,7 @@ type Conn1 struct {
 // maxBody.
 func NewConn1(conn net.Conn, maxHead, maxBody int) *Conn1 {
 	c := &Conn1{conn: conn, in: bufio.NewReaderSize(conn, 4<<10), head: maxHead, body: maxBody, turn: make(chan struct{}, 1)}
-	c.idle = time.AfterFunc(KeepTime, c.Close)
+	c.idle = time.AfterFunc(keepTime, c.Close)
 	return c
 }
 
@@ -72,7 +72,7 @@ func (c *Conn1) Ask(ctx context.Context, call *Call) (*Answer, error) {
 	case !release() || err != nil || !keep:
 		c.Close()
 	default:
-		c.idle.Reset(KeepTime)
+		c.idle.Reset(keepTime)
 	}
 	if err != nil {
 		return nil, ended(ctx, err)

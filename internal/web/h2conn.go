@@ -83,7 +83,7 @@ func appendSetting(out []byte, id uint16, value uint32) []byte {
 }
 
 // alive lets the connection be silent for another while.
-func (c *Conn2) alive() { _ = c.conn.SetReadDeadline(time.Now().Add(KeepTime)) }
+func (c *Conn2) alive() { _ = c.conn.SetReadDeadline(time.Now().Add(keepTime)) }
 
 // Over says whether the connection takes no more requests.
 func (c *Conn2) Over() bool {

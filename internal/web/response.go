@@ -39,7 +39,7 @@ func ReadResponse(in *bufio.Reader, method string, maxHead int) (*Response, erro
 	r := headReader{in, maxHead}
 	for range maxAnnouncements {
 		resp, err := r.response(method)
-		if err != nil || resp.StatusCode >= 200 || resp.StatusCode == StatusSwitchingProtocols {
+		if err != nil || resp.StatusCode >= 200 || resp.StatusCode == statusSwitchingProtocols {
 			return resp, err
 		}
 	}

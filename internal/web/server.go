@@ -32,15 +32,15 @@ type Server struct {
 	serving  sync.WaitGroup // one for each connection
 }
 
-// ErrServerClosed is what Serve returns after Shutdown or Close.
-var ErrServerClosed = errors.New("the server has been closed")
+// errServerClosed is what Serve returns after Shutdown or Close.
+var errServerClosed = errors.New("the server has been closed")
 
 // Serve answers on a listener until Shutdown or Close, or until no more connections
 // can be accepted.
 func (s *Server) Serve(ln net.Listener) error {
 	if !s.begin(ln) {
 		_ = ln.Close()
-		return ErrServerClosed
+		return errServerClosed
 	}
 	for wait := time.Duration(0); ; {
 		conn, err := s.next(ln)
@@ -49,7 +49,7 @@ func (s *Server) Serve(ln net.Listener) error {
 			wait = 0
 			s.accept(conn)
 		case s.over():
-			return ErrServerClosed
+			return errServerClosed
 		case !passes(err):
 			return err
 		default:
@@ -68,7 +68,7 @@ func (s *Server) next(ln net.Listener) (net.Conn, error) {
 	select {
 	case s.slots <- struct{}{}:
 	case <-s.ended:
-		return nil, ErrServerClosed
+		return nil, errServerClosed
 	}
 	conn, err := ln.Accept()
 	if err != nil {

@@ -34,7 +34,7 @@ func serving(t *testing.T, s *Server) string {
 	go func() { done <- s.Serve(ln) }()
 	t.Cleanup(func() {
 		s.Close()
-		if err := <-done; !errors.Is(err, ErrServerClosed) {
+		if err := <-done; !errors.Is(err, errServerClosed) {
 			t.Errorf("it ended with %v", err)
 		}
 	})

@@ -4,7 +4,7 @@ import "strconv"
 
 // The status codes that the daemon sends or looks for, RFC 9110 15.
 const (
-	StatusSwitchingProtocols         = 101
+	statusSwitchingProtocols         = 101
 	StatusOK                         = 200
 	StatusNotModified                = 304
 	StatusBadRequest                 = 400

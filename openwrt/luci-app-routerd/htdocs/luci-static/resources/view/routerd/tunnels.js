@@ -252,7 +252,7 @@ return view.extend({
 		o.datatype = 'range(576,9000)';
 		o.optional = true;
 		o = s.option(form.Value, 'persistent_keepalive', _('Keepalive'), _('Seconds; empty: 25.'));
-		o.datatype = 'range(0,65535)';
+		o.datatype = 'range(1,65535)';
 		o.optional = true;
 
 		return m;
