@@ -86,7 +86,7 @@ func TestParseTellsWhatIsWrongInTunnels(t *testing.T) {
 		{"inline values", "config tunnel home\n\tlist address 10.9.0.2/33\n\tlist address home\n\toption mtu 100\n\toption endpoint vpn.example.net\n\toption persistent_keepalive 70000\n", []string{
 			`error: line 3, section home, option address, value "10.9.0.2/33": is not an address, such as 10.9.0.2/32 or fd00::2/128`,
 			`error: line 4, section home, option address, value "home": is not an address, such as 10.9.0.2/32 or fd00::2/128`,
-			`error: line 5, section home, option mtu, value "100": is not a number from 576 to 65535`,
+			`error: line 5, section home, option mtu, value "100": is not a number from 576 to 9000`,
 			`error: line 6, section home, option endpoint, value "vpn.example.net": is not host:port, such as vpn.example.net:51820`,
 			`error: line 7, section home, option persistent_keepalive, value "70000": is not a number of seconds from 1 to 65535`,
 		}},

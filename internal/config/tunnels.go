@@ -50,7 +50,7 @@ func (r *reader) tunnel(s *uci.Section) Tunnel {
 		checkedField("config", &t.File, checkAbsolute),
 		secretField("private_key", &w.PrivateKey),
 		addressField("address", &w.Addresses),
-		intField("mtu", &w.MTU, 576, 65535), // the lower bound is IPv4's; package tunnel knows more
+		intField("mtu", &w.MTU, 576, 9000), // package tunnel knows more
 		textField("public_key", &w.PublicKey),
 		secretField("preshared_key", &w.PresharedKey),
 		checkedField("endpoint", &w.Endpoint, checkHostPort("vpn.example.net:51820")),
