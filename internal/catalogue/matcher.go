@@ -2,7 +2,6 @@ package catalogue
 
 import (
 	"hash/maphash"
-	"iter"
 	"net/netip"
 	"strings"
 )
@@ -69,17 +68,6 @@ func (m *Matcher[V]) Add(r Rule, v V) bool {
 
 // Len is the number of rules.
 func (m *Matcher[V]) Len() int { return len(m.entries) }
-
-// All gives every rule with its value, in the order of Add.
-func (m *Matcher[V]) All() iter.Seq2[Rule, V] {
-	return func(yield func(Rule, V) bool) {
-		for i := range m.entries {
-			if !yield(m.rule(i), m.values[i]) {
-				return
-			}
-		}
-	}
-}
 
 // Name gives the value and the rule that covers a host name. The name may be
 // in any case and end in a dot. It is false when no rule over names covers it;

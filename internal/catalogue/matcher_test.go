@@ -148,26 +148,6 @@ func TestMatcherRefusesRulesThatParseRuleCannotGive(t *testing.T) {
 	}
 }
 
-func TestMatcherAllGivesRulesInTheOrderOfAdd(t *testing.T) {
-	m := NewMatcher[int]()
-	want := []string{"b.example.org", "full:a.example.org", "2001:db8::/32", "203.0.113.7", "a.example.org"}
-	for i, s := range want {
-		m.Add(mustRule(t, s), i)
-	}
-	n := 0
-	for r, v := range m.All() {
-		if v != n || r != mustRule(t, want[n]) {
-			t.Errorf("rule %d is %q with value %d, want %q", n, r, v, want[n])
-		}
-		if n++; n == len(want)-1 {
-			break // All must stop when its user does
-		}
-	}
-	if n != len(want)-1 {
-		t.Errorf("All gave %d rules before the break", n)
-	}
-}
-
 // TestMatcherAgreesWithAPlainSearch compares with the definition, over names
 // and addresses from a small alphabet so that many of them nest.
 func TestMatcherAgreesWithAPlainSearch(t *testing.T) {

@@ -3,12 +3,18 @@ package daemon
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/routerd/routerd/internal/catalogue"
+	"github.com/routerd/routerd/internal/config"
 	"github.com/routerd/routerd/internal/control"
 	"github.com/routerd/routerd/internal/lists"
 )
@@ -116,4 +122,36 @@ func TestListsOutliveTheirSourceAndTheDaemon(t *testing.T) {
 	last, _ := l.update("community")
 	expect(t, last.State == control.ListFailed, "a list with nothing in it: %+v", last)
 	expect(t, l.goes("listed.example") == "exchanges", "after a list with nothing in it the last good one is not used")
+}
+
+func TestListsThatFailedAreFetchedOncePathsAreBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := deciding(parsed(t, manyPolicies))
+		d.keeper = newKeeper()
+		var tries atomic.Int32
+		dir := t.TempDir()
+		d.lists = lists.New(lists.Options{
+			Dir: filepath.Join(dir, "l"), StateDir: filepath.Join(dir, "s"), Now: time.Now, Log: slog.New(slog.DiscardHandler),
+			Dial: func(string) lists.DialFunc {
+				return func(context.Context, string, string) (net.Conn, error) {
+					tries.Add(1)
+					return nil, errors.New("no route to host")
+				}
+			},
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		ended := d.runLists(ctx)
+		d.lists.Set([]config.List{{Name: "a", URL: "http://lists.example/a", Format: "plain", Interval: 24 * time.Hour}})
+		time.Sleep(12 * time.Hour)
+		synctest.Wait()
+		before := tries.Load()
+		d.turned = []string{"home"}
+		d.tellPaths(1)
+		synctest.Wait()
+		if got := tries.Load() - before; got != 1 {
+			t.Errorf("%d tries when a path is back", got)
+		}
+		stop()
+		<-ended
+	})
 }

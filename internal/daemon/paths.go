@@ -194,9 +194,9 @@ func (d *daemon) tunnelsAre(now []tunnel.State) {
 	}
 }
 
-// tellPaths has the resolver and those who wait for it try the paths anew of the
-// first so many tunnels that have changed, once their routes are what they shall
-// be: sooner would fail.
+// tellPaths has the resolver, those who wait for it and failed lists try the paths
+// anew of the first so many tunnels that have changed, once their routes are what they
+// shall be: sooner would fail.
 func (d *daemon) tellPaths(first int) {
 	if first == 0 {
 		return
@@ -208,6 +208,7 @@ func (d *daemon) tellPaths(first int) {
 	}
 	d.turned = d.turned[first:]
 	d.keeper.retry()
+	d.lists.Wake()
 }
 
 // differs says whether a tunnel's change concerns the kernel's state.

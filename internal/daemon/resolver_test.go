@@ -194,6 +194,7 @@ func TestTunnelIsOnItsWayUntilARouteLeadsIntoIt(t *testing.T) {
 func TestLookupsAreDoneAgainOnceRoutesLeadIntoTheTunnel(t *testing.T) {
 	d := deciding(parsed(t, manyPolicies))
 	d.keeper = newKeeper()
+	d.lists = lists.New(lists.Options{Now: time.Now})
 	d.keeper.set([]string{"all.example"})
 	failed := d.keeper.state["all.example"]
 	failed.failures, failed.due = 3, time.Now().Add(time.Hour)

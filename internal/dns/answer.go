@@ -29,8 +29,8 @@ type answer struct {
 // Options of EDNS that belong to one hop: ECS, COOKIE, keepalive, padding.
 var hopOptions = []uint16{8, 10, 11, 12}
 
-// maxAddresses bounds what one answer can teach; a message of 64 KiB would
-// hold 4,000.
+// maxAddresses bounds what one answer can teach; hints in a message of 64 KiB would
+// be 16,000. With that many an answer is not passed on: those behind are not read.
 const maxAddresses = 256
 
 var (
@@ -138,7 +138,7 @@ func questionType(msg []byte) Type {
 }
 
 func appendAddresses(dst []netip.Addr, msg []byte, r record) []netip.Addr {
-	if r.class != classINET || len(dst) >= maxAddresses {
+	if r.class != classINET {
 		return dst
 	}
 	data := msg[r.data:r.end]

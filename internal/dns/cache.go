@@ -101,14 +101,6 @@ func (c *cache) put(e *entry) {
 	}
 }
 
-// clear empties the cache.
-func (c *cache) clear() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.entries = map[cacheKey]*entry{}
-	c.newest, c.oldest, c.bytes = nil, nil, 0
-}
-
 func (c *cache) usage() (entries, bytes int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

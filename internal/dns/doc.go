@@ -10,8 +10,7 @@
 // taken away on purpose. Record types unknown here pass like any other.
 //
 // Order of files: wire, svcb, rewrite and answer read and change messages;
-// query and reply are the client's side of them; upstream (with the table in
-// knownresolvers), dial, udp, stream and doh ask one server; link and hedge
-// choose between servers; cache and resolver put it together; server, udpserver,
-// tcpserver and relay serve it.
+// query and reply are the client's side of them; upstream, dial, udp, stream and
+// doh ask one server; link and race choose between servers; cache and resolver put
+// it together; server, udpserver, tcpserver and relay serve it.
 package dns

@@ -268,7 +268,7 @@ func TestDeadConnectionsAreMadeAnew(t *testing.T) {
 				t.Error("an answer came over a dead connection")
 			}
 			frozen.Store(false)
-			r.Flush()
+			forget(r)
 			if got, _, err := lookup(t, r, "v4.test"); err != nil || got != "198.51.100.11" || conns.Load() != 2 {
 				t.Errorf("got %q over connection %d: %v", got, conns.Load(), err)
 			}

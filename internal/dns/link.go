@@ -30,7 +30,8 @@ type exchanger interface {
 	exchange(ctx context.Context, query []byte) (*answer, error)
 	// reset closes connections over which nothing has come since.
 	reset(since time.Time)
-	// close ends all; it is not used after.
+	// close ends connections and what is under way on them. Flights may ask after it:
+	// but for single datagrams they get an error, once a connection was made in vain.
 	close()
 }
 
@@ -109,10 +110,10 @@ func (l *link) ask(ctx context.Context, query []byte) (*answer, error) {
 	return nil, err
 }
 
-// blamed says whether an error is the upstream's own: not when the path is down
-// or when it was not given the time.
+// blamed says whether an error is the upstream's own: not when the path is down,
+// when we ask too much at a time, or when it was not given the time.
 func blamed(ctx context.Context, err error) bool {
-	if errors.Is(err, ErrPathDown) {
+	if errors.Is(err, ErrPathDown) || errors.Is(err, errBusy) {
 		return false
 	}
 	return ctx.Err() == nil || errors.Is(context.Cause(ctx), context.DeadlineExceeded)

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -170,6 +172,55 @@ func TestConnectionEndsWhenItsServerIsGone(t *testing.T) {
 	must(t, err)
 	if msg, err := readMessage(conn); err == nil {
 		t.Errorf("got %x", msg)
+	}
+}
+
+// hurried is a connection whose writer goes on only once the reader is done with it.
+type hurried struct {
+	net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (h *hurried) Write(b []byte) (int, error) {
+	n, err := h.Conn.Write(b)
+	<-h.closed
+	return n, err
+}
+
+func (h *hurried) Close() error {
+	defer h.once.Do(func() { close(h.closed) })
+	return h.Conn.Close()
+}
+
+func TestConnectionEndsAtOnceHoweverSoonItsServerCloses(t *testing.T) {
+	needIsolation(t)
+	l, err := net.Listen("tcp", "127.0.0.63:53")
+	must(t, err)
+	defer l.Close()
+	go func() { // ends with l
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = readMessage(conn)
+			conn.Close()
+		}
+	}()
+	serve(t, newResolver(t, nil, nil, "udp://127.0.0.99"), func(o *ServerOptions) {
+		originals("127.0.0.63:53")(o)
+		relay := o.Relay
+		o.Relay = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := relay(ctx, network, address)
+			return &hurried{Conn: conn, closed: make(chan struct{})}, err
+		}
+	})
+	conn := dialServer(t, "tcp")
+	_, err = conn.Write(framed(oddQuery(t, "other.example.")))
+	must(t, err)
+	if _, err := readMessage(conn); !errors.Is(err, io.EOF) {
+		t.Errorf("it was left open: %v", err)
 	}
 }
 

@@ -151,9 +151,6 @@ func (r *Resolver) PathChanged(p Path) {
 	}
 }
 
-// Flush empties the cache.
-func (r *Resolver) Flush() { r.cache.clear() }
-
 // linksOf gives the upstreams by a path, which it makes for a new one.
 func (r *Resolver) linksOf(p Path) []*link {
 	r.mu.Lock()

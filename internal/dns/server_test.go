@@ -3,6 +3,7 @@ package dns
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os/exec"
@@ -231,6 +232,46 @@ func TestAnswersAreLearnedBeforeTheyAreSent(t *testing.T) {
 	}
 	if got := exchange(t, "udp", question("none.test.", peer.TypeA)); got.Rcode != peer.RcodeNameError {
 		t.Errorf("an answer without addresses was withheld: %v", got)
+	}
+}
+
+// crowded answers with n addresses: in records of A, or as hints of one HTTPS record.
+func crowded(t *testing.T, q *peer.Msg, n int) *peer.Msg {
+	name, hints := q.Question[0].Name, &peer.SVCBIPv4Hint{}
+	var list []string
+	for i := range n {
+		address := fmt.Sprintf("198.51.%d.%d", i>>8, i&0xff)
+		hints.Hint = append(hints.Hint, net.ParseIP(address))
+		list = append(list, name+" 60 IN A "+address)
+	}
+	if q.Question[0].Qtype == peer.TypeA {
+		return answerOf(t, q, list...)
+	}
+	m := answerOf(t, q, name+" 60 IN HTTPS 1 .")
+	m.Answer[0].(*peer.HTTPS).Value = []peer.SVCBKeyValue{hints}
+	return m
+}
+
+// A client would connect past its tunnel to an address that nobody learned.
+func TestNoAddressOfAnAnswerLeavesUnlearned(t *testing.T) {
+	many := map[string]int{"fits.test.": maxAddresses - 1, "more.test.": maxAddresses, "most.test.": 3 * maxAddresses}
+	newPeer(t, "127.0.0.60:53", func(q *peer.Msg) *peer.Msg { return crowded(t, q, many[q.Question[0].Name]) })
+	s := serve(t, newResolver(t, nil, nil, "tcp://127.0.0.60"), nil)
+	for name, n := range many {
+		for _, kind := range []uint16{peer.TypeA, peer.TypeHTTPS} {
+			got := exchange(t, "tcp", question(name, kind))
+			learned := 0
+			for _, l := range s.learned() {
+				learned += len(strings.Fields(l.Addrs))
+			}
+			want := n
+			if n >= maxAddresses {
+				want = 0
+			}
+			if learned != want || (len(got.Answer) > 0) != (want > 0) || (got.Rcode == peer.RcodeServerFailure) != (want == 0) {
+				t.Errorf("%d addresses, type %d: got code %d with %d records, learned %d", n, kind, got.Rcode, len(got.Answer), learned)
+			}
+		}
 	}
 }
 

@@ -60,8 +60,9 @@ func (s *streamExchanger) exchange(ctx context.Context, query []byte) (*answer, 
 			}
 			return a, nil
 		}
-		// The server may have closed a kept connection just now.
-		if fresh || ctx.Err() != nil {
+		// The server may have closed a kept connection just now. One that lives has no
+		// room, and would not have any at once.
+		if fresh || ctx.Err() != nil || !p.over() {
 			return nil, err
 		}
 	}

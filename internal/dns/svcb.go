@@ -75,8 +75,9 @@ func appendHints(dst []netip.Addr, data []byte) []netip.Addr {
 	return out
 }
 
+// appendAddrs appends the addresses that lie in b, up to maxAddresses in all.
 func appendAddrs(dst []netip.Addr, b []byte, size int) []netip.Addr {
-	for ; len(b) >= size; b = b[size:] {
+	for ; len(b) >= size && len(dst) < maxAddresses; b = b[size:] {
 		if a, ok := netip.AddrFromSlice(b[:size]); ok {
 			dst = append(dst, a)
 		}

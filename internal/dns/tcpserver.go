@@ -136,10 +136,14 @@ func (c *tcpConn) serve(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r := bufio.NewReaderSize(c.conn, 1024)
+	c.touch()
 	for {
-		c.touch()
 		msg, err := readMessage(r)
-		if err != nil || !c.handle(ctx, msg) {
+		if err != nil {
+			break
+		}
+		c.touch() // not behind handle: what that begins may end the reading at once (copyBack)
+		if !c.handle(ctx, msg) {
 			break
 		}
 	}

@@ -94,7 +94,8 @@ func (s *Server) resolve(ctx context.Context, t *turn, dst []byte) []byte {
 	return s.reply(t, dst, f)
 }
 
-// reply appends an answer for the client, after its addresses have been learned.
+// reply appends an answer for the client, after its addresses have been learned. One
+// with more of them than are learned is withheld.
 func (s *Server) reply(t *turn, dst []byte, f found) []byte {
 	a := f.answer
 	if t.decision.NoIPv6 {
@@ -104,15 +105,15 @@ func (s *Server) reply(t *turn, dst []byte, f found) []byte {
 			return t.q.appendEmpty(dst, rcodeFailure)
 		}
 	}
+	if a.rcode > maskRcode && !t.q.edns || len(a.addrs) >= maxAddresses {
+		return t.q.appendEmpty(dst, rcodeFailure)
+	}
 	if len(a.addrs) > 0 {
 		lesson := Lesson{Name: t.name, Client: t.client, Addrs: a.addrs, TTL: a.minTTL(f.age), Stream: t.stream}
 		if err := s.o.Learn(lesson); err != nil {
 			s.o.Log.Warn("answer withheld", "name", t.name, "client", t.client, "error", err)
 			return t.q.appendEmpty(dst, rcodeFailure)
 		}
-	}
-	if a.rcode > maskRcode && !t.q.edns {
-		return t.q.appendEmpty(dst, rcodeFailure)
 	}
 	return a.appendReply(dst, &t.q, f.age)
 }

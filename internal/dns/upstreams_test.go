@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"slices"
 	"strconv"
@@ -209,6 +210,50 @@ func TestStreamTakesAnswersInAnyOrderOverOneConnection(t *testing.T) {
 	all.Wait()
 	if conns.Load() != 1 {
 		t.Errorf("%d connections", conns.Load())
+	}
+}
+
+// mute is a connection that takes everything and never says anything.
+type mute struct {
+	net.Conn
+	closed chan struct{}
+}
+
+func (c mute) Read([]byte) (int, error)         { <-c.closed; return 0, io.EOF }
+func (c mute) Write(b []byte) (int, error)      { return len(b), nil }
+func (c mute) Close() error                     { close(c.closed); return nil }
+func (c mute) SetReadDeadline(time.Time) error  { return nil }
+func (c mute) SetWriteDeadline(time.Time) error { return nil }
+
+func TestQueriesBeyondWhatAConnectionHoldsFailAtOnce(t *testing.T) {
+	s := &streamExchanger{connect: func(context.Context) (net.Conn, error) { return mute{closed: make(chan struct{})}, nil }}
+	defer s.close()
+	query := newKey([]byte("\x01a\x04test\x00"), Type(peer.TypeA), 1).message()
+	ctx, cancel := context.WithCancel(t.Context())
+	var waiting sync.WaitGroup
+	for range maxPending {
+		waiting.Go(func() { _, _ = s.exchange(ctx, query) })
+	}
+	defer waiting.Wait()
+	defer cancel()
+	poll(t, "the connection is full", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.pipe == nil {
+			return false
+		}
+		s.pipe.mu.Lock()
+		defer s.pipe.mu.Unlock()
+		return len(s.pipe.pending) == maxPending
+	})
+	short, end := context.WithTimeout(ctx, 2*time.Second)
+	defer end()
+	l := &link{exchanger: s, now: time.Now}
+	if _, err := l.ask(short, query); !errors.Is(err, errBusy) || short.Err() != nil {
+		t.Errorf("one more: %v, and its time: %v", err, short.Err())
+	}
+	if state := l.state(); state.Failures != 0 || s.pipe.over() {
+		t.Errorf("the upstream is blamed: %+v", state)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/routerd/routerd/internal/catalogue"
+	"github.com/routerd/routerd/internal/web"
 )
 
 // Line is what the controls say of a path at the time of a check. The zero value
@@ -113,13 +114,11 @@ func (c comparison) serviceError() Verdict {
 			return Unknown
 		}
 	}
-	if c.direct.Status == statusForbidden && len(c.reached) > 0 {
+	if c.direct.Status == web.StatusForbidden && len(c.reached) > 0 {
 		return VerdictRefused // over every path: it is the service that says so
 	}
 	return ServiceDown
 }
-
-const statusForbidden = 403
 
 // alike says whether every working path fails as the direct one does.
 func (c comparison) alike() bool {

@@ -7,7 +7,7 @@
 // pure functions of it, and a finding becomes a verdict only after it repeats
 // (Tracker). docs/reachability.md tells it for people.
 //
-// Order of files: words and observation hold the types; prober, lookup, connect,
+// Order of files: words and observation hold the types; prober, lookup,
 // session, http and stratum make observations; judge, compare and sentence read
 // them; tracker, schedule, budget and history remember; runner puts it together.
 package reach

@@ -74,7 +74,7 @@ func unresolved(o Observation) seen {
 		}
 	}
 	for _, l := range o.Lookups {
-		if l.Failure.Fault == FaultNone && settled(l.Answers[0]) {
+		if l.Failure.Fault == FaultNone && l.Answers[0].Settled() {
 			return seen{outcome: DNSNXDomain, detail: fmt.Sprintf("%s has no address (response code %d)", o.Target.Host, l.Answers[0].Rcode)}
 		}
 	}

@@ -84,7 +84,7 @@ func (p *Prober) trusted(ctx context.Context, paths []Path, host string, kind dn
 	for asked, heard := 0, 0; heard < len(paths); {
 		select {
 		case out = <-answers:
-			if heard++; out.Failure.Fault == FaultNone && settled(out.Answer) {
+			if heard++; out.Failure.Fault == FaultNone && out.Answer.Settled() {
 				return out
 			}
 			next.Reset(0)
@@ -105,14 +105,8 @@ func (p *Prober) trusted(ctx context.Context, paths []Path, host string, kind dn
 	return out
 }
 
-// settled says whether an answer tells of the name, rather than of the server.
-func settled(a dns.Answer) bool { return a.Rcode == rcodeSuccess || a.Rcode == rcodeName }
-
-// Response codes, RFC 1035 4.1.1.
-const (
-	rcodeSuccess = 0
-	rcodeName    = 3
-)
+// rcodeName is the response code of a name that does not exist, RFC 1035 4.1.1.
+const rcodeName = 3
 
 // lookups asks as a client of the path does.
 func (x *probe) lookups(ctx context.Context, truth Truth) []Lookup {
@@ -149,7 +143,7 @@ func (x *probe) lookup(ctx context.Context, ipv6 bool) ([]dns.Answer, error) {
 	var err error
 	for _, server := range servers {
 		answers, err = x.o.Resolver.AskAsClient(ctx, server, x.path.Index, x.target.Host, kind)
-		if err == nil && (settled(answers[0]) || ctx.Err() != nil) {
+		if err == nil && (answers[0].Settled() || ctx.Err() != nil) {
 			return answers, nil
 		}
 	}

@@ -282,13 +282,16 @@ func (s *Schedule) order(now time.Time) []*item {
 func (s *Schedule) Next(now time.Time) (time.Time, bool) {
 	wait := forever
 	for _, it := range s.items {
-		switch {
-		case it.running != 0:
-		case it.due.After(now):
+		if it.running == 0 && it.due.After(now) {
 			wait = min(wait, it.due.Sub(now))
-		default:
-			_, w := s.choose(now, it)
-			wait = min(wait, max(w, s.rest(now, it), time.Millisecond))
+		}
+	}
+	for _, it := range s.order(now) {
+		deep, w := s.choose(now, it)
+		rest := s.rest(now, it)
+		wait = min(wait, max(w, rest, time.Millisecond))
+		if rest == 0 && !deep && w > 0 {
+			break // as in Due, nobody overtakes
 		}
 	}
 	return now.Add(min(wait, time.Hour)), wait < forever

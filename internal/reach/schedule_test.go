@@ -309,6 +309,31 @@ func TestChangedSettingsKeepWhatIsKnown(t *testing.T) {
 	}
 }
 
+// Who may begin, but stands behind a check that may not, is no reason to look again:
+// a turn costs a slow processor milliseconds.
+func TestTheScheduleIsNotAskedOverAndOverWhileAllWaitForOne(t *testing.T) {
+	s := newSchedule()
+	all := items(2, time.Minute)
+	all[0].Transfers = false
+	s.Set(epoch, all[:1], 1)
+	now := epoch.Add(time.Minute)
+	s.Set(now, all, 1)
+	now = now.Add(time.Minute)
+	s.Spent(now, 0, 2*DefaultLimits(0).Bytes)
+	turns := 0
+	for ; len(s.Due(now)) == 0; turns++ {
+		next, ok := s.Next(now)
+		if !ok {
+			t.Fatal("nothing comes next")
+		}
+		now = next
+	}
+	const most = 5
+	if turns > most {
+		t.Errorf("it was looked %d times before a check began", turns)
+	}
+}
+
 func TestWhatIsTakenOffWhileItRunsIsForgotten(t *testing.T) {
 	s := newSchedule()
 	s.Set(epoch, items(1, time.Minute), 4)

@@ -120,6 +120,24 @@ func (s *server) observeAt(t *testing.T, text string, roots *x509.CertPool) rece
 	return <-s.got
 }
 
+// Whoever ends an observation takes the connection from the one who secured it: the
+// race detector tells when they share more.
+func TestObservationEndsWithItsContextPastTheHandshake(t *testing.T) {
+	config, roots := certified(t)
+	s := listen(t, config, "")
+	a := Trusted{Answer: dns.Answer{Addrs: []netip.Addr{netip.MustParseAddr("198.51.100.7")}}}
+	p := NewProber(ProberOptions{Roots: roots, Dial: func(ctx context.Context, _ dns.Path, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, s.Addr().String())
+	}})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer time.AfterFunc(500*time.Millisecond, cancel).Stop()
+	began := time.Now()
+	o := p.Observe(ctx, Path{Name: "direct", Direct: true}, target(t, "https://"+sentHost+"/"), Truth{a, {Failure: Failure{Fault: FaultOther}}}, Depth{AsControl: true})
+	if took := time.Since(began); !o.Cancelled || took > 5*time.Second {
+		t.Errorf("after %v: %+v", took, o)
+	}
+}
+
 // TestWhatIsSentIsWhatTheDocumentationLists captures at the server all that each
 // kind of check sends, and holds it against docs/reachability.md.
 func TestWhatIsSentIsWhatTheDocumentationLists(t *testing.T) {

@@ -17,14 +17,16 @@ import (
 // fares better at the same address. It is reserved for examples (RFC 2606).
 const neutralName = "www.example.com"
 
-// session speaks to the target over a connection and closes it.
-func (x *probe) session(ctx context.Context, conn net.Conn, address netip.AddrPort) Session {
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+// session speaks to the target over a connection and closes it. Its end by ctx comes
+// from another goroutine, which knows the connection as it was given alone.
+func (x *probe) session(ctx context.Context, raw net.Conn, address netip.AddrPort) Session {
+	defer raw.Close()
+	defer context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })()
 	s := Session{Address: address}
+	conn := raw
 	if x.target.Encrypted() {
 		var secured *tls.Conn
-		if secured, s.TLS = x.handshake(ctx, conn); s.TLS.Failure.Fault != FaultNone {
+		if secured, s.TLS = x.handshake(ctx, raw); s.TLS.Failure.Fault != FaultNone {
 			return s
 		}
 		defer secured.Close()

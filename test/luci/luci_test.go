@@ -172,3 +172,17 @@ func TestFromAnEmptyPageToASteeredExchange(t *testing.T) {
 	defer s.serve("ru")()
 	s.drive(&ok, "pages.mjs", "ru-", s.real())
 }
+
+// Whoever may write a setting, such as by a file that is imported, is not yet root in
+// a browser.
+func TestSettingsThatHoldHTMLRunNoScript(t *testing.T) {
+	s := newSite(t)
+	defer s.serve("en")()
+	settings := s.Read("etc/config/routerd") + "\nconfig destination 'hostile'\n"
+	for _, name := range []string{"option label", "option policy", "option fallback", "list service", "list domain", "list file", "list tunnel", "list client", "list check"} {
+		settings += "\t" + name + " '<img src=x onerror=window.hurt=1>'\n"
+	}
+	s.Write("etc/config/routerd", settings)
+	var ok struct{ OK bool }
+	s.drive(&ok, "hostile.mjs")
+}

@@ -35,14 +35,20 @@ function E(name, attributes, children) {
 	return node;
 }
 
+/* Only what is in a list becomes text: LuCI takes a string by itself for HTML, and
+ * what is missing in a list for a word. */
 function append(node, child) {
 	if (child == null)
-		return;
+		return null;
 	/* A list in a list is no list of children to LuCI: it becomes its text. */
 	if (Array.isArray(child))
-		child.forEach(c => append(node, Array.isArray(c) ? String(c) : c));
+		child.forEach(c => node.appendChild(c instanceof Node ? c : document.createTextNode(String(c))));
+	else if (typeof child == 'function')
+		return append(node, child(node));
 	else if (child instanceof Node)
 		node.appendChild(child);
 	else
-		node.appendChild(document.createTextNode(String(child)));
+		node.innerHTML = String(child);
+
+	return node.lastChild;
 }

@@ -17,6 +17,11 @@ function isAddress(v) {
 		(ipv6(parts[0]) && (parts.length == 1 || (/^\d+$/.test(parts[1]) && +parts[1] <= 128)));
 }
 
+/* A text as HTML. */
+function escaped(text) {
+	return E('span', {}, [ text ]).innerHTML;
+}
+
 /* Says why a value is not of a datatype, or true. */
 function ofType(type, v) {
 	let m;
@@ -85,7 +90,7 @@ const Value = baseclass.extend({
 		const why = this.active(id) ? this.problem(id) : null, box = this.nodes[id].parentNode && this.nodes[id].parentNode.querySelector('.cbi-value-error');
 
 		if (box)
-			dom.content(box, why || '');
+			dom.content(box, [ why || '' ]);
 
 		return why;
 	},
@@ -101,7 +106,8 @@ const Value = baseclass.extend({
 		if (JSON.stringify(v) != JSON.stringify(this.map.get(id, this.option)))
 			this.write(id, v);
 	},
-	textvalue: function(id) { const v = this.cfgvalue(id), i = this.keylist.indexOf(String(v)); return i >= 0 ? this.vallist[i] : (v == null ? '–' : String(v)); }
+	/* HTML, or a node. */
+	textvalue: function(id) { const v = this.cfgvalue(id), i = this.keylist.indexOf(String(v)); return escaped(i >= 0 ? this.vallist[i] : (v == null ? '–' : String(v))); }
 });
 
 const Flag = Value.extend({
@@ -233,7 +239,7 @@ const GridSection = Section.extend({
 	row: function(columns, ids, id, at, cells) {
 		const move = by => () => { uci.move(this.map.config, id, ids[at + by], by > 0); this.draw(); };
 
-		return E('tr', { 'class': 'tr', 'data-sid': id }, [ E('td', { 'class': 'td', 'data-title': _('Name') }, [ id ]) ].concat(cells.map((c, i) => E('td', { 'class': 'td', 'data-title': columns[i].title }, [ c ])), E('td', { 'class': 'td' }, [ E('div', { 'class': 'rd-actions' }, [
+		return E('tr', { 'class': 'tr', 'data-sid': id }, [ E('td', { 'class': 'td', 'data-title': _('Name') }, [ id ]) ].concat(cells.map((c, i) => E('td', { 'class': 'td', 'data-title': columns[i].title }, c)), E('td', { 'class': 'td' }, [ E('div', { 'class': 'rd-actions' }, [
 			this.sortable && at > 0 ? E('button', { 'type': 'button', 'class': 'btn', 'aria-label': '↑ ' + id, 'click': move(-1) }, [ '↑' ]) : '',
 			this.sortable && at < ids.length - 1 ? E('button', { 'type': 'button', 'class': 'btn', 'aria-label': '↓ ' + id, 'click': move(1) }, [ '↓' ]) : '',
 			E('button', { 'type': 'button', 'class': 'btn cbi-button cbi-button-edit', 'click': () => this.edit(id) }, [ _('Edit') ]),

@@ -37,7 +37,7 @@ const instances = new WeakMap();
 
 const dom = {
 	append: append,
-	content: (node, children) => { node.replaceChildren(); append(node, children); return node; },
+	content: (node, children) => { node.replaceChildren(); return append(node, children); },
 	elem: n => n instanceof Node,
 	bindClassInstance: (node, instance) => { instances.set(node, instance); return instance; },
 	findClassInstance: node => { while (node && !instances.has(node)) node = node.parentNode; return node ? instances.get(node) : null; },
@@ -201,7 +201,7 @@ const ui = {
 	showModal: (title, children, ...classes) => {
 		ui.hideModal();
 
-		const modal = E('div', { 'id': 'modal_overlay', 'role': 'dialog', 'aria-modal': 'true' }, [ E('div', { 'class': [ 'modal', ...classes ].join(' ') }, [ title ? E('h4', {}, [ title ]) : '' ].concat(children)) ]);
+		const modal = E('div', { 'id': 'modal_overlay', 'role': 'dialog', 'aria-modal': 'true' }, [ E('div', { 'class': [ 'modal', ...classes ].join(' ') }, [ title ? E('h4', {}, title) : '' ].concat(children)) ]);
 
 		document.body.appendChild(modal);
 
@@ -210,7 +210,7 @@ const ui = {
 	hideModal: () => { const m = document.getElementById('modal_overlay'); if (m) m.remove(); },
 	addNotification: (title, children, ...classes) => {
 		const box = E('div', { 'class': [ 'alert-message', 'notification', ...classes ].join(' ') }, [
-			E('button', { 'class': 'btn', 'style': 'float:right', 'click': ev => ev.target.parentNode.remove() }, [ _('Dismiss') ]), title ? E('h4', {}, [ title ]) : '' ].concat(children));
+			E('button', { 'class': 'btn', 'style': 'float:right', 'click': ev => ev.target.parentNode.remove() }, [ _('Dismiss') ]), title ? E('h4', {}, title) : '' ].concat(children));
 
 		document.getElementById('maincontent').prepend(box);
 
@@ -246,7 +246,7 @@ const view = Class.extend({
 
 		Promise.resolve(this.load()).then(found => this.render(found)).then(content => {
 			dom.content(node, [ content, this.addFooter() ]);
-		}).catch(err => { dom.content(node, E('p', { 'class': 'alert-message error' }, [ String(err) ])); throw err; });
+		}).catch(err => { ui.addNotification(err.name, E('pre', {}, err.message), 'danger'); throw err; });
 	},
 	load: () => null,
 	maps: () => Array.from(document.querySelectorAll('.cbi-map')).map(n => dom.findClassInstance(n)),

@@ -86,7 +86,8 @@ const Widget = ui.AbstractElement.extend({
 	summarise: function() {
 		const picked = this.getValue();
 
-		dom.content(this.node.querySelector('p'), picked.length ? _('Picked: %s').replace('%s', picked.join(', ')) : _('None picked.'));
+		/* In a list: LuCI takes a text by itself for HTML. */
+		dom.content(this.node.querySelector('p'), [ picked.length ? _('Picked: %s').replace('%s', picked.join(', ')) : _('None picked.') ]);
 	},
 
 	/* Services that are set but unknown to this catalogue are kept. */

@@ -95,7 +95,8 @@ function howTab(s, tunnels) {
 	o = s.taboption('how', form.ListValue, 'policy', _('Path'));
 	[ 'tunnel', 'auto', 'direct', 'block' ].forEach(p => o.value(p, show.policy(p)));
 	o.default = 'tunnel';
-	o.textvalue = id => show.policy(uci.get('routerd', id, 'policy') || 'tunnel');
+	/* LuCI takes a text for HTML, and an unknown policy is shown as it is. */
+	o.textvalue = id => E('span', {}, [ show.policy(uci.get('routerd', id, 'policy') || 'tunnel') ]);
 	o = s.taboption('how', form.DynamicList, 'tunnel', _('Tunnels'), _('In order of preference; none: every tunnel by its rank.'));
 	tunnels.forEach(t => o.value(t));
 	o.validate = each(v => tunnels.indexOf(v) >= 0 || _('There is no such tunnel'));

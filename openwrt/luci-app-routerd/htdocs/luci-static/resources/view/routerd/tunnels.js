@@ -29,8 +29,7 @@ function keyOption(s, name, title, description) {
 }
 
 /* A free name for a new tunnel. */
-function freeName(tunnels) {
-	const taken = tunnels.map(t => t.name);
+function freeName(taken) {
 	let name = 'home';
 
 	for (let i = 2; taken.indexOf(name) >= 0; i++)
@@ -48,9 +47,11 @@ return view.extend({
 		return this.look();
 	},
 
+	/* What is not to be had is an error: one that ended load would be shown by LuCI,
+	 * which takes its text for HTML. */
 	look: function() {
 		return Promise.all([
-			api.tunnels().then(r => r.tunnels),
+			api.tunnels().then(r => r.tunnels, err => err),
 			api.status().then(s => s.tunnels, err => err)
 		]);
 	},
@@ -58,10 +59,11 @@ return view.extend({
 	render: function(found) {
 		this.list = E('div', {});
 		this.forms = E('div', {});
+		this.names = [];
 		this.draw(found);
 		poll.add(() => this.look().then(f => this.draw(f)), INTERVAL);
 
-		return this.renderForms(found[0]).then(() => E('div', {}, [
+		return this.renderForms().then(() => E('div', {}, [
 			show.style(),
 			E('h2', {}, [ _('Tunnels') ]),
 			E('p', {}, [ _('Listed services go through the first of these that works. A private key is kept on the router and is never shown.') ]),
@@ -74,6 +76,8 @@ return view.extend({
 	draw: function(found) {
 		const live = {}, stopped = found[1] instanceof Error;
 
+		if (found[0] instanceof Error)
+			return show.refresh(this.list, show.failure(found[0]));
 		this.names = found[0].map(t => t.name);
 		if (!stopped)
 			found[1].forEach(t => live[t.name] = t);
@@ -121,7 +125,7 @@ return view.extend({
 	},
 
 	ask: function(name) {
-		ui.showModal(_('Remove tunnel %s?').replace('%s', name), [
+		ui.showModal([ _('Remove tunnel %s?').replace('%s', name) ], [
 			E('p', {}, [ _('Its keys are deleted with it. Listed services with no other tunnel are blocked or go direct, as their fallback says.') ]),
 			E('div', { 'class': 'right rd-actions' }, [
 				show.button(_('Keep it'), '', ui.hideModal),
@@ -140,7 +144,7 @@ return view.extend({
 		const text = E('p', { 'class': 'spinning', 'aria-live': 'polite' }, [ _('Waiting for the other end ...') ]);
 		const close = E('div', { 'class': 'right' }, [ show.button(_('Close'), '', ui.hideModal) ]);
 
-		ui.showModal(_('Test of tunnel %s').replace('%s', name), [ text, close ]);
+		ui.showModal([ _('Test of tunnel %s').replace('%s', name) ], [ text, close ]);
 
 		const tell = node => { text.classList.remove('spinning'); dom.content(text, node); };
 		const step = () => api.status().then(s => {
@@ -158,8 +162,8 @@ return view.extend({
 		return step();
 	},
 
-	renderForms: function(tunnels) {
-		const name = freeName(tunnels);
+	renderForms: function() {
+		const name = freeName(this.names);
 		const data = {
 			hand: { name: name, addresses: [], endpoint: '', public_key: '', preshared_key: '', allowed_ips: [], mtu: '', persistent_keepalive: '' },
 			device: { name: name, device: '' }
@@ -222,7 +226,7 @@ return view.extend({
 
 	added: function(r) {
 		this.pasteText.value = '';
-		this.pasteName.value = freeName(this.names.concat([ r.name ]).map(n => ({ name: n })));
+		this.pasteName.value = freeName(this.names.concat([ r.name ]));
 		ui.addNotification(null, E('div', {}, [
 			E('p', {}, [ _('Tunnel %s is added.').replace('%s', r.name) ]),
 			r.public_key ? E('p', {}, [ _('public key of this router'), ': ', E('code', {}, [ r.public_key ]) ]) : '',
