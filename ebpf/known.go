@@ -168,8 +168,6 @@ func (n nameRules) retargeted(v bpfRdKnown) bpfRdKnown {
 	target := r.Suffix
 	if v.Flags&knownFull != 0 && r.Full != 0 {
 		target = r.Full
-	} else if target != 0 {
-		v.Flags &^= knownFull
 	}
 	if v.Flags &^= knownDrain; target == 0 {
 		v.Flags |= knownDrain

@@ -171,7 +171,7 @@ func TestLearnedAddressesFollowTheirRule(t *testing.T) {
 	set(w.all("open"), w.all("blocked"))
 	check("moved", tunnelB, reset)
 	set(nil, w.all("open"))
-	check("full is gone", unsteered, tunnelB)
+	check("full is gone", tunnelB, tunnelB)
 	set(w.all("closed"), nil)
 	check("suffix is gone", tunnelA, unsteered)
 	set(w.all("closed"), w.all("closed"))

@@ -387,8 +387,10 @@ func cleanup(ctx context.Context, o Options, n *netcfg.Net, m *tunnel.Manager) e
 	errs = append(errs, ebpf.Remove(o.BPFDir))
 	if n == nil {
 		var err error
-		// Rules and routes are there too where no firewall works any more.
-		if n, err = netcfg.New(o.Log, netcfg.WithFirewall(netcfg.NFTables)); err != nil {
+		if n, err = netcfg.New(o.Log); err != nil { // rules and routes are there all the same
+			n, err = netcfg.New(o.Log, netcfg.WithFirewall(netcfg.NFTables))
+		}
+		if err != nil {
 			return errors.Join(append(errs, err)...)
 		}
 	}

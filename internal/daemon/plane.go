@@ -196,7 +196,7 @@ func (v *view) rule(k ruleKey) (steer.Chain, string, bool) {
 	}
 	r := &v.settings.plan.Names[i]
 	chain := r.Suffix
-	if k.full {
+	if k.full && len(r.Full) > 0 { // else it is gone, and the name is listed all the same
 		chain = r.Full
 	}
 	return chain, r.Name, len(chain) > 0
