@@ -133,20 +133,22 @@ func (w *world) start() time.Duration {
 	w.daemon = w.command("run")
 	w.daemon.Stdout, w.daemon.Stderr = log, log
 	before := w.logged()
-	began := time.Now()
+	w.began = time.Now()
 	w.in(w.router, func() { err = w.daemon.Start() })
 	w.must(err)
 	// Not by the command, nor by asking from the beginning on: either takes of a small
-	// processor what the daemon would wait for.
-	w.often(2*startPoll, "routerd says that the tunnel is up", func() bool {
-		return strings.Contains(w.logged()[len(before):], " to=up ")
+	// processor what the daemon would wait for. A tunnel that was left up does not
+	// change.
+	w.often(2*startPoll, "routerd says that the tunnel is up, or that settings are applied", func() bool {
+		said := w.logged()[len(before):]
+		return strings.Contains(said, " to=up ") || strings.Contains(said, "settings applied")
 	})
 	asked := control.NewClient(filepath.Join(w.dir, "routerd.sock"))
 	w.often(startPoll, "routerd steers", func() bool {
 		s, err := asked.Status(w.Context())
 		return err == nil && s.Running && len(s.Tunnels) == 1 && s.Tunnels[0].State == "up" && len(s.Destinations) == 2
 	})
-	return time.Since(began)
+	return time.Since(w.began)
 }
 
 // startPoll is how often start asks, once the tunnel is up.

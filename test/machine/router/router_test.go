@@ -228,13 +228,17 @@ func (w *world) staysSmall() {
 	}
 }
 
-// letsGo waits until the daemon has let go of what only its start has used, two minutes
-// after it: some 4 MiB of its program.
+// lettingGo is how long after its start the daemon has let go of what only that has used:
+// two minutes, and the half minute in which it looks.
+const lettingGo = 160 * time.Second
+
+// letsGo waits until the daemon has let go of what only its start has used: some 4 MiB of
+// its program.
 func (w *world) letsGo() {
 	w.Helper()
 	pid := w.daemon.Process.Pid
 	w.within("the daemon lets go of what it does not use", func() bool {
-		return w.kib(pid, "VmHWM")-w.kib(pid, "VmRSS") > 2<<10 && w.kib(pid, "VmRSS") <= residentMost
+		return time.Since(w.began) > lettingGo && w.kib(pid, "VmHWM")-w.kib(pid, "VmRSS") > 2<<10 && w.kib(pid, "VmRSS") <= residentMost
 	})
 }
 

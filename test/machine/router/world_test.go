@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 	"github.com/vishvananda/netlink"
@@ -38,6 +39,7 @@ type world struct {
 	installed                 string // the routerd that runs
 	slow                      bool   // its option flow_offload is off
 	daemon                    *exec.Cmd
+	began                     time.Time // of daemon
 	log                       string
 }
 
