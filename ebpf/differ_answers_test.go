@@ -84,11 +84,13 @@ func (d *differ) learn(ev *refEvent, rule *refRule, found []refAddr, client neti
 		if d.exempt(a.addr) {
 			continue
 		}
-		k := refKnown{rule: rule.name, full: rule.full}
+		k := refKnown{rule: rule.name, full: rule.full, shut: rule.slot.Closed}
 		grant := refGrant{a.addr, d.who(client)}
 		was, granted := d.grants[grant]
-		ev.news = ev.news || !granted || was != k
-		d.grants[grant] = k
+		if !was.shut || k.shut || slices.Equal(d.chain(was), d.chain(k)) {
+			ev.news = ev.news || !granted || was != k
+			d.grants[grant] = k
+		}
 		k.shared = d.known[a.addr].shared
 		d.known[a.addr] = k
 		if ev.addrs = append(ev.addrs, a.addr); len(ev.addrs) == 1 || Ticks(a.ttl) < ev.ttl {
@@ -98,6 +100,15 @@ func (d *differ) learn(ev *refEvent, rule *refRule, found []refAddr, client neti
 	if len(ev.addrs) > 0 {
 		ev.kind = EventLearned
 	}
+}
+
+// chain is that of the rule by which an address is known.
+func (d *differ) chain(k refKnown) Chain {
+	i := slices.IndexFunc(d.tables.Names, func(r NameRule) bool { return r.Name == k.rule })
+	if k.full {
+		return d.tables.Names[i].Full
+	}
+	return d.tables.Names[i].Suffix
 }
 
 // who is a client by its MAC address.
@@ -173,7 +184,8 @@ func (d *differ) checkAddresses() error {
 		return err
 	}
 	for _, k := range all {
-		if got := (refKnown{d.names[k.Rule], k.Full, k.Shared}); got != d.known[k.Addr] || k.Global || k.Draining {
+		want := d.known[k.Addr]
+		if got := (refKnown{d.names[k.Rule], k.Full, k.Shared, want.shut}); got != want || k.Global || k.Draining {
 			return fmt.Errorf("%s is known as %+v, want %+v", k.Addr, k, d.known[k.Addr])
 		}
 	}
@@ -191,7 +203,7 @@ func (d *differ) checkGrants() error {
 	macs := map[Client]netip.Addr{ClientMAC(aliceMAC): alice, ClientMAC(bobMAC): bob}
 	for _, k := range all {
 		want, ok := d.grants[refGrant{k.Addr, macs[k.Client]}]
-		if got := (refKnown{d.names[k.Rule], k.Full, false}); !ok || got != want {
+		if got := (refKnown{d.names[k.Rule], k.Full, false, want.shut}); !ok || got != want {
 			return fmt.Errorf("%s is known to %s as %+v, want %+v", k.Addr, k.Client, k, want)
 		}
 	}

@@ -49,6 +49,7 @@ type refKnown struct {
 	rule   string
 	full   bool
 	shared bool
+	shut   bool // closed for who looked it up
 }
 
 type refGrant struct {

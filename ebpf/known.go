@@ -39,6 +39,7 @@ const (
 	knownShared
 	knownDrain
 	knownFull
+	knownShut
 )
 
 func known(a bpfRdAddr, c Client, v bpfRdKnown) Known {

@@ -210,19 +210,29 @@ func (d *DataPlane) isExempt(a netip.Addr) (bool, error) {
 // learnVerified is learn_address of bpf/known.h.
 func (d *DataPlane) learnVerified(a bpfRdAddr, client Client, v bpfRdKnown) error {
 	if client != 0 {
-		if err := d.maps[bpfMapGrants].Put(bpfRdGrantKey{Addr: a, Client: uint64(client)}, v); err != nil {
-			return noRoom(err)
+		if err := d.learnInto(bpfMapGrants, bpfRdGrantKey{Addr: a, Client: uint64(client)}, v, knownShut); err != nil {
+			return err
 		}
 	}
+	v.Flags |= knownGlobal
+	return d.learnInto(bpfMapAddresses, a, v, knownShut|knownGlobal)
+}
+
+// learnInto puts an entry into a map. One there that has the flags of stays, and whose
+// rule is in force, stays what it is.
+func (d *DataPlane) learnInto(name string, key any, v bpfRdKnown, stays uint8) error {
 	var old bpfRdKnown
-	m := d.maps[bpfMapAddresses]
-	err := m.Lookup(a, &old)
+	m := d.maps[name]
+	err := m.Lookup(key, &old)
 	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return err
 	}
-	v.Flags |= knownGlobal | old.Flags&knownShared
+	if old.Flags&(stays|knownDrain) == stays {
+		v.Rule, v.Target, v.Flags = old.Rule, old.Target, old.Flags
+	}
+	v.Flags |= old.Flags & knownShared
 	v.Expires = max(v.Expires, old.Expires)
-	return noRoom(m.Put(a, v))
+	return noRoom(m.Put(key, v))
 }
 
 // noRoom tells a full map from other failures.

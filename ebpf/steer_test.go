@@ -318,6 +318,37 @@ func TestAClientsOwnLookupGoesBeforeThoseOfOthers(t *testing.T) {
 	}
 }
 
+// One client uses names of two destinations that share an address: the one that must
+// never use the WAN keeps it, for as long as it is listed.
+func TestAnAddressOfAClosedDestinationIsNotGivenToAnother(t *testing.T) {
+	const common = "198.51.100.1"
+	learn := map[string]func(*world, string){
+		"answers": func(w *world, name string) { w.learned(t, name, aliceMAC, addrs(common)...) },
+		"verified answers": func(w *world, name string) {
+			if _, err := w.LearnVerified(name, ClientMAC(aliceMAC), addrs(common), time.Minute); err != nil {
+				t.Fatal(err)
+			}
+		},
+	}
+	for what, second := range learn {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t)
+			w.learned(t, "direct.example", aliceMAC, addrs(common)...)
+			w.learned(t, "closed.example", aliceMAC, addrs(common)...)
+			w.goes(t, "closed after direct", to(common), tunnelA)
+			second(w, "direct.example")
+			second(w, "open.example")
+			w.forgetFlows(t)
+			w.goes(t, "others after closed", to(common), tunnelA)
+			w.tables.Names = slices.DeleteFunc(slices.Clone(w.tables.Names), func(r NameRule) bool { return r.Name == "closed.example" })
+			mustSet(t, w.DataPlane, w.tables)
+			second(w, "open.example")
+			w.forgetFlows(t)
+			w.goes(t, "once the closed one is listed no more", to(common), tunnelB)
+		})
+	}
+}
+
 // Bits of the mark that belong to others are kept, and all of them where the
 // packet is none of ours.
 func TestForeignMarkBitsStay(t *testing.T) {

@@ -99,6 +99,7 @@ enum rd_known_flags {
 	RD_K_SHARED = 1 << 1, /* also answers for unlisted names: grant needed */
 	RD_K_DRAIN = 1 << 2,  /* its rule is gone: old flows only */
 	RD_K_FULL = 1 << 3,   /* the rule is a full: one */
+	RD_K_SHUT = 1 << 4,   /* the destination was closed (RD_SLOT_CLOSED) when it was learned */
 };
 
 enum rd_origin {

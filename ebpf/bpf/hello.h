@@ -321,7 +321,7 @@ static __always_inline int walk_stage(struct __sk_buff *skb)
 }
 
 /* Makes the address known to the client; 0 where there is no room. */
-static __always_inline int named_learn(struct scratch *s)
+static __always_inline int named_learn(struct scratch *s, __u32 slot)
 {
 	s->a.now = now_ticks();
 	s->a.verified = 0;
@@ -329,7 +329,7 @@ static __always_inline int named_learn(struct scratch *s)
 	s->event.ttl = HELLO_TTL;
 	s->event.addresses = 1;
 	addr_copy(&s->event.addr[0], &s->p.dst);
-	known_fill(s);
+	known_fill(s, slot);
 	s->known.origin = RD_ORIGIN_TLS;
 	forget();
 	return learn_address(s, HELLO_TTL);
@@ -351,7 +351,7 @@ static __always_inline int named_stage(struct __sk_buff *skb)
 	if (!slot || (range && *range) ||
 	    (slot & (RD_SLOT_PATH | RD_SLOT_CLOSED)) == RD_PATH_DIRECT)
 		return s->q.verdict;
-	if (named_learn(s)) {
+	if (named_learn(s, slot)) {
 		stat_add(RD_STAT_TLS, 1);
 		tell(skb, s, RD_EV_TLS, 0);
 		return reset_reply(skb, s->q.eth, &s->p);

@@ -10,7 +10,7 @@
 #define RECENT_TICKS_SHIFT 3 /* 8 ticks, about as many seconds */
 #define FOUND_STEPS 8 /* addresses that are dealt with in one go */
 
-static __always_inline void known_fill(struct scratch *s)
+static __always_inline void known_fill(struct scratch *s, __u32 slot)
 {
 	struct rd_known *k = &s->known;
 
@@ -18,8 +18,16 @@ static __always_inline void known_fill(struct scratch *s)
 	k->seen = s->a.now;
 	k->used = s->a.now;
 	k->target = s->a.target;
-	k->flags = s->a.full ? RD_K_FULL : 0;
+	k->flags = (s->a.full ? RD_K_FULL : 0) | (slot & RD_SLOT_CLOSED ? RD_K_SHUT : 0);
 	k->origin = s->a.verified ? RD_ORIGIN_RESOLVER : RD_ORIGIN_DNS;
+}
+
+/* Whether an address stays what it is known as. Names may share it: where it is for a
+ * destination that must never use the WAN, it is not given to one that may. */
+static __always_inline int stays(const struct scratch *s, const struct rd_known *k)
+{
+	return !(s->known.flags & RD_K_SHUT) && k->target != s->known.target &&
+	       (k->flags & (RD_K_SHUT | RD_K_DRAIN)) == RD_K_SHUT;
 }
 
 /* Puts the address in s->key into the grants of the client; 0 where there is no
@@ -28,8 +36,9 @@ static __always_inline int learn_grant(struct scratch *s)
 {
 	struct rd_known *grant = bpf_map_lookup_elem(&grants, &s->key.addr);
 
-	if (grant && grant->rule == s->known.rule && grant->target == s->known.target &&
-	    grant->flags == s->known.flags) {
+	if (grant && ((grant->rule == s->known.rule && grant->target == s->known.target &&
+		       grant->flags == s->known.flags) ||
+		      stays(s, grant))) {
 		grant->seen = s->a.now;
 		grant->used = s->a.now;
 		grant->expires = s->known.expires;
@@ -63,7 +72,7 @@ static __always_inline int learn_address(struct scratch *s, __u32 ttl)
 	known->used = s->a.now;
 	if (known->expires < expires)
 		known->expires = expires;
-	if (s->a.verified || !(known->flags & RD_K_GLOBAL)) {
+	if (!(known->flags & RD_K_GLOBAL) || (s->a.verified && !stays(s, known))) {
 		known->rule = s->known.rule;
 		known->target = s->known.target;
 		known->origin = s->known.origin;
@@ -81,7 +90,7 @@ static __always_inline void learn_begin_found(struct scratch *s)
 	s->a.mix = 0;
 	s->key.bits = 128;
 	s->key.client = s->c.client;
-	known_fill(s);
+	known_fill(s, matched_slot(s));
 	forget();
 }
 
