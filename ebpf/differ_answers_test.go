@@ -87,7 +87,7 @@ func (d *differ) learn(ev *refEvent, rule *refRule, found []refAddr, client neti
 		k := refKnown{rule: rule.name, full: rule.full, shut: rule.slot.Closed}
 		grant := refGrant{a.addr, d.who(client)}
 		was, granted := d.grants[grant]
-		if !was.shut || k.shut || slices.Equal(d.chain(was), d.chain(k)) {
+		if !d.stays(was, k) {
 			ev.news = ev.news || !granted || was != k
 			d.grants[grant] = k
 		}
@@ -100,6 +100,11 @@ func (d *differ) learn(ev *refEvent, rule *refRule, found []refAddr, client neti
 	if len(ev.addrs) > 0 {
 		ev.kind = EventLearned
 	}
+}
+
+// stays says whether an address that is closed for a client is not given to another name.
+func (d *differ) stays(was, now refKnown) bool {
+	return was.shut && !now.shut && !slices.Equal(d.chain(was), d.chain(now))
 }
 
 // chain is that of the rule by which an address is known.
