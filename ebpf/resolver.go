@@ -105,6 +105,11 @@ func (d *DataPlane) LearnVerified(name string, client Client, addrs []netip.Addr
 	if err != nil || v.Target == 0 {
 		return Event{}, err
 	}
+	shut, err := d.shut(v.Target)
+	if err != nil {
+		return Event{}, fmt.Errorf("find destination of %s: %w", name, err)
+	}
+	v.Flags |= uint8(flag(shut, knownShut))
 	now := Now()
 	v.Seen, v.Used, v.Expires, v.Origin = uint32(now), uint32(now), uint32(now+Ticks(ttl/Tick)), uint8(OriginResolver)
 	ev := Event{
@@ -198,6 +203,18 @@ func (v *bpfRdKnown) take(hash uint64, r bpfRdRule, whole bool) {
 	}
 }
 
+// shut says whether a chain begins with a destination that is closed and takes every
+// client. The programs know the client, and ask about the one that takes it.
+func (d *DataPlane) shut(target uint16) (bool, error) {
+	var t bpfRdTarget
+	var slot uint32
+	err := d.maps[bpfMapTargets].Lookup(uint32(target), &t)
+	if err == nil {
+		err = d.maps[bpfMapSlots].Lookup(uint32(t.Dest), &slot)
+	}
+	return t.Flags == 0 && slot&slotClosed != 0, err
+}
+
 func (d *DataPlane) isExempt(a netip.Addr) (bool, error) {
 	var bits uint32
 	err := d.maps[bpfMapExempt].Lookup(bpfRdPrefix{Bits: 128, Addr: addr(a)}, &bits)
@@ -218,8 +235,8 @@ func (d *DataPlane) learnVerified(a bpfRdAddr, client Client, v bpfRdKnown) erro
 	return d.learnInto(bpfMapAddresses, a, v, knownShut|knownGlobal)
 }
 
-// learnInto puts an entry into a map. One there that has the flags of stays, and whose
-// rule is in force, stays what it is.
+// learnInto puts an entry into a map. Where that has one with the flags of stays, whose
+// rule is in force, v must be closed too to take its place.
 func (d *DataPlane) learnInto(name string, key any, v bpfRdKnown, stays uint8) error {
 	var old bpfRdKnown
 	m := d.maps[name]
@@ -227,7 +244,7 @@ func (d *DataPlane) learnInto(name string, key any, v bpfRdKnown, stays uint8) e
 	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return err
 	}
-	if old.Flags&(stays|knownDrain) == stays {
+	if v.Flags&knownShut == 0 && old.Target != v.Target && old.Flags&(stays|knownDrain) == stays {
 		v.Rule, v.Target, v.Flags = old.Rule, old.Target, old.Flags
 	}
 	v.Flags |= old.Flags & knownShared

@@ -330,22 +330,27 @@ func TestAnAddressOfAClosedDestinationIsNotGivenToAnother(t *testing.T) {
 			}
 		},
 	}
-	for what, second := range learn {
-		t.Run(what, func(t *testing.T) {
-			w := newWorld(t)
-			w.learned(t, "direct.example", aliceMAC, addrs(common)...)
-			w.learned(t, "closed.example", aliceMAC, addrs(common)...)
-			w.goes(t, "closed after direct", to(common), tunnelA)
-			second(w, "direct.example")
-			second(w, "open.example")
-			w.forgetFlows(t)
-			w.goes(t, "others after closed", to(common), tunnelA)
-			w.tables.Names = slices.DeleteFunc(slices.Clone(w.tables.Names), func(r NameRule) bool { return r.Name == "closed.example" })
-			mustSet(t, w.DataPlane, w.tables)
-			second(w, "open.example")
-			w.forgetFlows(t)
-			w.goes(t, "once the closed one is listed no more", to(common), tunnelB)
-		})
+	for what, first := range learn {
+		for then, second := range learn {
+			t.Run(what+", then "+then, func(t *testing.T) {
+				w := newWorld(t)
+				first(w, "direct.example")
+				first(w, "closed.example")
+				w.goes(t, "closed after direct", to(common), tunnelA)
+				second(w, "direct.example")
+				second(w, "open.example")
+				w.forgetFlows(t)
+				w.goes(t, "others after closed", to(common), tunnelA)
+				second(w, "blocked.example")
+				w.forgetFlows(t)
+				w.goes(t, "another closed one", to(common), reset)
+				w.tables.Names = slices.DeleteFunc(slices.Clone(w.tables.Names), func(r NameRule) bool { return r.Name == "blocked.example" })
+				mustSet(t, w.DataPlane, w.tables)
+				second(w, "open.example")
+				w.forgetFlows(t)
+				w.goes(t, "once the closed one is listed no more", to(common), tunnelB)
+			})
+		}
 	}
 }
 
