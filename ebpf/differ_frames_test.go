@@ -30,8 +30,13 @@ type frames struct {
 	kinds   map[string]int
 }
 
-// drainable is the name whose rule comes and goes; its addresses are known to all.
-const drainable = "notbob.example"
+// drainable is the name whose rule comes and goes; its addresses are known to all. Those
+// of contested are too, as contestant's, by what others have looked up.
+const (
+	drainable  = "notbob.example"
+	contested  = "open.example"
+	contestant = "closed.example"
+)
 
 // newFrames has a world in which alice and bob have looked up what is served.
 func newFrames(t testing.TB, seed uint64) *frames {
@@ -67,10 +72,30 @@ func newFrames(t testing.TB, seed uint64) *frames {
 		}
 	}
 	for _, a := range served[drainable] {
-		d.ref.known[netip.MustParseAddr(a)].global = true
+		s := d.ref.known[netip.MustParseAddr(a)]
+		s.global, s.others = true, s.chain
 	}
+	d.contest()
 	d.begin()
 	return d
+}
+
+// contest makes addresses of one name known to all as another's.
+func (d *frames) contest() {
+	d.t.Helper()
+	for i, text := range served[contested] {
+		a, as := netip.MustParseAddr(text), netip.MustParseAddr(served[contestant][i])
+		var v bpfRdKnown
+		if err := d.maps[bpfMapAddresses].Lookup(addr(as), &v); err != nil {
+			d.t.Fatal(err)
+		}
+		v.Flags |= knownGlobal
+		if err := d.maps[bpfMapAddresses].Put(addr(a), v); err != nil {
+			d.t.Fatal(err)
+		}
+		s := d.ref.known[a]
+		s.global, s.others = true, d.ref.known[as].chain
+	}
 }
 
 // begin forgets connections, and has every destination go where it went at first.

@@ -201,7 +201,8 @@ type refFlow struct {
 // refServer is what an address is known as.
 type refServer struct {
 	chain   Chain
-	global  bool // for everybody, else for those who have looked it up
+	others  Chain // what it is for those who have not looked it up, where global
+	global  bool  // for everybody, else for those who have looked it up
 	drained bool
 }
 
@@ -319,8 +320,11 @@ func (r *refSteer) listed(a netip.Addr) bool {
 // choose gives the destination that a frame is for, and whether its rule is gone.
 func (r *refSteer) choose(f refFrame) (dest Destination, drained bool) {
 	bits := r.bits(f)
-	if s := r.known[f.dst]; s != nil && (s.global || r.hasAsked(f.mac)) {
+	switch s := r.known[f.dst]; {
+	case s != nil && r.hasAsked(f.mac):
 		dest, drained = taken(s.chain, bits), s.drained
+	case s != nil && s.global:
+		dest, drained = taken(s.others, bits), s.drained
 	}
 	if dest != 0 && !drained {
 		return dest, false
