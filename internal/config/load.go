@@ -49,13 +49,17 @@ func DefaultEnv() (Env, error) {
 
 // readRules reads a file of rules, and of one that is too large only as much as
 // shows it.
-func readRules(path string) ([]byte, error) {
+func readRules(path string) ([]byte, error) { return ReadFile(path, catalogue.MaxListSize+1) }
+
+// ReadFile reads the beginning of a file, most octets of it, whatever size it is said to
+// have: files of the kernel have none. Its errors are os.Open's and the file's.
+func ReadFile(path string, most int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("open rules: %w", err)
+		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, catalogue.MaxListSize+1))
+	return io.ReadAll(io.LimitReader(f, most))
 }
 
 // Load reads the settings file and checks it against DefaultEnv. All problems

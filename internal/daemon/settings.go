@@ -3,7 +3,6 @@ package daemon
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/routerd/routerd/internal/catalogue"
@@ -31,10 +30,12 @@ type settings struct {
 	text      []byte                      // as it stands in the file
 }
 
-// loadSettings reads and checks all of it; rules gives those of a list, as
-// lists.Manager does. With an error the settings cannot be used; the problems say
-// why in either case.
-func loadSettings(path string, rules func(string) ([]catalogue.Rule, error)) (*settings, []config.Problem, error) {
+// listRules gives the rules of a list, as lists.Manager does.
+type listRules func(list string) ([]catalogue.Rule, error)
+
+// loadSettings reads and checks all of it. With an error the settings cannot be
+// used; the problems say why in either case.
+func loadSettings(path string, rules listRules) (*settings, []config.Problem, error) {
 	text, err := readSettings(path)
 	if err != nil {
 		return nil, nil, err
@@ -43,7 +44,7 @@ func loadSettings(path string, rules func(string) ([]catalogue.Rule, error)) (*s
 }
 
 // parseSettings is loadSettings for a text that has been read.
-func parseSettings(path string, text []byte, rules func(string) ([]catalogue.Rule, error)) (*settings, []config.Problem, error) {
+func parseSettings(path string, text []byte, rules listRules) (*settings, []config.Problem, error) {
 	env, err := config.DefaultEnv()
 	if err != nil {
 		return nil, nil, err
@@ -81,12 +82,7 @@ func parseSettings(path string, text []byte, rules func(string) ([]catalogue.Rul
 const settingsMax = 4 << 20
 
 func readSettings(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("read settings: %w", err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, settingsMax+1))
+	text, err := config.ReadFile(path, settingsMax+1)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read settings: %w", err)
@@ -112,7 +108,7 @@ func (s *settings) Lists(destination string) []catalogue.Rule { return s.lists[d
 
 // readLists reads what is kept of the lists. One that was never fetched has no
 // rules yet.
-func (s *settings) readLists(rules func(string) ([]catalogue.Rule, error)) {
+func (s *settings) readLists(rules listRules) {
 	s.lists = map[string][]catalogue.Rule{}
 	for _, l := range s.cfg.Lists {
 		kept, err := rules(l.Name)

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/routerd/routerd/internal/config"
 	"github.com/routerd/routerd/internal/control"
 )
 
@@ -59,7 +59,7 @@ func gatherProcesses(root string) []process {
 		if name == "" {
 			continue
 		}
-		line, _ := readBounded(filepath.Join(dir, "cmdline"))
+		line, _ := config.ReadFile(filepath.Join(dir, "cmdline"), maxFile)
 		args := strings.Split(strings.TrimRight(string(line), "\x00"), "\x00")
 		out = append(out, process{name, args})
 	}
@@ -68,7 +68,7 @@ func gatherProcesses(root string) []process {
 
 // gatherMemory gives MemTotal and MemAvailable; 0 for what is not there.
 func gatherMemory(root string) (total, available uint64) {
-	text, _ := readBounded(filepath.Join(root, "proc/meminfo"))
+	text, _ := config.ReadFile(filepath.Join(root, "proc/meminfo"), maxFile)
 	for line := range strings.Lines(string(text)) {
 		fields := strings.Fields(line)
 		if len(fields) < 2 {
@@ -101,7 +101,7 @@ func dnsmasqFile(args []string) string {
 }
 
 func (f *systemFacts) readDnsmasq(root string) {
-	text, err := readBounded(filepath.Join(root, f.dnsmasqFile))
+	text, err := config.ReadFile(filepath.Join(root, f.dnsmasqFile), maxFile)
 	if err != nil {
 		return
 	}
@@ -187,18 +187,6 @@ func appendOpen(out []control.Finding, path string, info fs.FileInfo, mode strin
 
 // readWord reads a file of one word; "" where there is none.
 func readWord(root, path string) string {
-	text, _ := readBounded(filepath.Join(root, path))
+	text, _ := config.ReadFile(filepath.Join(root, path), maxFile)
 	return strings.TrimSpace(string(text))
-}
-
-// readBounded reads the beginning of a file.
-func readBounded(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	var text bytes.Buffer
-	_, err = text.ReadFrom(io.LimitReader(f, maxFile))
-	return text.Bytes(), err
 }
