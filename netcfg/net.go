@@ -81,8 +81,8 @@ type firewall interface {
 	devices() ([]string, error)
 }
 
-// Net applies a desired state. Its methods may be called at the same time;
-// those that change rules, routes or the firewall wait for each other. It acts on the network
+// Net applies a desired state. Its methods may be called at the same time; those that
+// change rules, routes or the firewall wait for each other. It acts on the network
 // namespace of the calling thread.
 type Net struct {
 	log *slog.Logger
@@ -206,8 +206,9 @@ func (d Desired) validate() error {
 // Apply makes the kernel's state what d says. It changes only what differs,
 // and in an order that leaves no moment in which a marked packet may leave by
 // another device: the firewall's guard first, then tables, then rules. What goes,
-// goes in the same order: the guard holds its packets meanwhile. A device that is missing is no error: its
-// path ends in its table, Reached says so, and the next Apply adds the route.
+// goes in the same order: the guard holds its packets meanwhile. A device that is
+// missing is no error: its path ends in its table, Reached says so, and the next
+// Apply adds the route.
 func (n *Net) Apply(ctx context.Context, d Desired) (Reached, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/routerd/routerd/internal/command"
 	"github.com/routerd/routerd/internal/control"
+	"github.com/routerd/routerd/internal/web"
 )
 
 func (a *app) reloadCommand() *command.Command {
@@ -39,9 +40,8 @@ func reloadError(err error) error {
 // isRefusal tells settings that the daemon refused from a daemon that could not
 // come to them.
 func isRefusal(err error) bool {
-	const unprocessable = 422 // of HTTP
 	var answer *control.APIError
-	return errors.As(err, &answer) && answer.Status == unprocessable
+	return errors.As(err, &answer) && answer.Status == web.StatusUnprocessableEntity
 }
 
 // apply makes a running daemon take over a change of the settings that has been

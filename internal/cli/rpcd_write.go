@@ -60,8 +60,8 @@ type tunnelAnswer struct {
 }
 
 func (a *app) rpcImport(ctx context.Context, in importRequest) (any, error) {
-	if err := config.CheckTunnelName(in.Name); err != nil {
-		return nil, usageError{err}
+	if err := checkTunnelName(in.Name); err != nil {
+		return nil, err
 	}
 	settings, err := tunnel.ParseQuick(bytes.NewReader([]byte(in.Text)))
 	if err != nil {
@@ -71,8 +71,8 @@ func (a *app) rpcImport(ctx context.Context, in importRequest) (any, error) {
 }
 
 func (a *app) rpcCreate(ctx context.Context, in createRequest) (any, error) {
-	if err := config.CheckTunnelName(in.Name); err != nil {
-		return nil, usageError{err}
+	if err := checkTunnelName(in.Name); err != nil {
+		return nil, err
 	}
 	quick, settings, err := in.quick()
 	if err != nil {
@@ -101,8 +101,8 @@ type appliedAnswer struct {
 }
 
 func (a *app) rpcAttach(ctx context.Context, in attachRequest) (any, error) {
-	if err := config.CheckTunnelName(in.Name); err != nil {
-		return nil, usageError{err}
+	if err := checkTunnelName(in.Name); err != nil {
+		return nil, err
 	}
 	if err := config.AttachTunnel(a.files.config, in.Name, in.Device); err != nil {
 		return nil, err
@@ -139,8 +139,8 @@ type removeAnswer struct {
 }
 
 func (a *app) rpcRemove(ctx context.Context, in nameRequest) (any, error) {
-	if err := config.CheckTunnelName(in.Name); err != nil {
-		return nil, usageError{err}
+	if err := checkTunnelName(in.Name); err != nil {
+		return nil, err
 	}
 	file, err := a.removeTunnel(in.Name)
 	if err != nil {

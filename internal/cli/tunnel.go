@@ -58,8 +58,8 @@ new file instead of what it used before. No key is ever printed.`,
 	var replace bool
 	cmd.Switch(&replace, "replace", "use the file for a tunnel that exists already")
 	cmd.Run = func(ctx context.Context, args []string) error {
-		if err := config.CheckTunnelName(args[0]); err != nil {
-			return usageError{err}
+		if err := checkTunnelName(args[0]); err != nil {
+			return err
 		}
 		quick, err := a.readQuick(args[1])
 		if err != nil {
@@ -71,6 +71,14 @@ new file instead of what it used before. No key is ever printed.`,
 		return a.apply(ctx)
 	}
 	return cmd
+}
+
+// checkTunnelName is config.CheckTunnelName of what was typed.
+func checkTunnelName(name string) error {
+	if err := config.CheckTunnelName(name); err != nil {
+		return usageError{err}
+	}
+	return nil
 }
 
 // readQuick reads and checks a wg-quick file, and tells its notes.

@@ -10,8 +10,8 @@ import (
 
 // changeTunnel does one of the changes that take nothing but a name.
 func (a *app) changeTunnel(name, action string) error {
-	if err := config.CheckTunnelName(name); err != nil {
-		return usageError{err}
+	if err := checkTunnelName(name); err != nil {
+		return err
 	}
 	switch action {
 	case "enable":
@@ -55,8 +55,8 @@ leaves it alone otherwise.`,
 	a.configFlag(cmd)
 	a.socketFlag(cmd)
 	cmd.Run = func(ctx context.Context, args []string) error {
-		if err := config.CheckTunnelName(args[0]); err != nil {
-			return usageError{err}
+		if err := checkTunnelName(args[0]); err != nil {
+			return err
 		}
 		if err := config.AttachTunnel(a.files.config, args[0], args[1]); err != nil {
 			return err

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/routerd/routerd/internal/command"
-	"github.com/routerd/routerd/internal/config"
 	"github.com/routerd/routerd/internal/tunnel"
 )
 
@@ -96,8 +95,8 @@ key, which the other end needs. The private key is never shown.`,
 	cmd.String(&n.MTU, "mtu", "`BYTES` of the largest packet; without it: what fits")
 	cmd.String(&n.Keepalive, "keepalive", "`SECONDS` between signs of life")
 	cmd.Run = func(ctx context.Context, args []string) error {
-		if err := config.CheckTunnelName(args[0]); err != nil {
-			return usageError{err}
+		if err := checkTunnelName(args[0]); err != nil {
+			return err
 		}
 		quick, settings, err := n.quick()
 		if err != nil {

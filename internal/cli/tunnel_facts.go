@@ -84,8 +84,8 @@ apply it.`,
 	a.socketFlag(cmd)
 	a.tunnelDirFlag(cmd)
 	cmd.Run = func(ctx context.Context, args []string) error {
-		if err := config.CheckTunnelName(args[0]); err != nil {
-			return usageError{err}
+		if err := checkTunnelName(args[0]); err != nil {
+			return err
 		}
 		file, err := a.removeTunnel(args[0])
 		if err != nil {

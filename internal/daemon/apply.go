@@ -182,8 +182,8 @@ func (d *daemon) attach(ctx context.Context, s *settings, newest ebpf.Device) er
 
 // survey finds the devices, makes tunnels again whose devices have other names
 // now, and notes what is not as it should be; newest is from before it looked. In a new
-// process it is an error where netifd does not say what the LAN's devices are: an
-// earlier one's programs may be on them, which it would take off.
+// process it is an error where netifd does not say what the devices are: an earlier
+// one's programs may be on them, which it would take off.
 func (d *daemon) survey(ctx context.Context, s *settings, e extent) (newest ebpf.Device, err error) {
 	if e != everything {
 		return 0, nil
@@ -191,18 +191,17 @@ func (d *daemon) survey(ctx context.Context, s *settings, e extent) (newest ebpf
 	if newest, err = ebpf.NewestDevice(); err != nil {
 		return 0, err
 	}
-	lan, problems, err := d.networks.devices(ctx, "lan", s.cfg.Main.LAN)
-	if err != nil && !d.view.applied {
-		return 0, err
+	lan, problems, silent := d.networks.devices(ctx, "lan", s.cfg.Main.LAN)
+	wan, wanProblems, silentToo := d.wanDevices(ctx)
+	if (silent || silentToo) && !d.view.applied {
+		return 0, errSilent
 	}
-	d.found(ctx, s, lan, problems)
+	d.found(ctx, s, lan, wan, append(problems, wanProblems...))
 	return newest, nil
 }
 
-// found takes note of the LAN's devices, and finds what else survey does.
-func (d *daemon) found(ctx context.Context, s *settings, lan, problems []string) {
-	wan, wanProblems := d.wanDevices(ctx)
-	problems = append(problems, wanProblems...)
+// found takes note of the devices, and finds what else survey does.
+func (d *daemon) found(ctx context.Context, s *settings, lan, wan, problems []string) {
 	own, _, err := d.net.OwnAddresses()
 	d.warn("list own addresses", err)
 	if !slices.Equal(wan, d.view.wan) || !slices.Equal(own, d.view.own) {
@@ -272,16 +271,15 @@ func (d *daemon) tellProblems(problems []string) {
 }
 
 // wanDevices are those of the direct path: the one that is set, or those of the
-// default routes.
-func (d *daemon) wanDevices(ctx context.Context) (found, problems []string) {
+// default routes. silent is that of devices.
+func (d *daemon) wanDevices(ctx context.Context) (found, problems []string, silent bool) {
 	m := d.view.settings.cfg.Main
 	if m.WAN != "" {
-		found, problems, _ = d.networks.devices(ctx, "wan", []string{m.WAN})
-		return found, problems
+		return d.networks.devices(ctx, "wan", []string{m.WAN})
 	}
 	found, err := d.net.DefaultDevices()
 	if err != nil {
-		return nil, []string{err.Error()}
+		return nil, []string{err.Error()}, false
 	}
 	// A tunnel of type interface may carry a default route of its own.
 	found = slices.DeleteFunc(found, func(dev string) bool {
@@ -290,7 +288,7 @@ func (d *daemon) wanDevices(ctx context.Context) (found, problems []string) {
 	if len(found) == 0 {
 		problems = append(problems, "there is no default route: the direct path is down")
 	}
-	return found, problems
+	return found, problems, false
 }
 
 // desired is the network state for the present choices.

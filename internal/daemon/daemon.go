@@ -372,10 +372,11 @@ func Cleanup(ctx context.Context, o Options) error {
 	if lockErr == nil {
 		defer lock.Close()
 	}
-	for _, err := range []error{err, lockErr} {
-		if errors.Is(err, control.ErrRunning) {
-			return fmt.Errorf("%w: stop it first, with `/etc/init.d/routerd stop`", err)
-		}
+	if errors.Is(lockErr, control.ErrRunning) {
+		err = lockErr
+	}
+	if errors.Is(err, control.ErrRunning) {
+		return fmt.Errorf("%w: stop it first, with `/etc/init.d/routerd stop`", err)
 	}
 	return cleanup(ctx, o, nil, nil)
 }

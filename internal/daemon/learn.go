@@ -97,7 +97,7 @@ func (d *daemon) keep(ev ebpf.Event) {
 
 func (d *daemon) tellUnparsed(ev ebpf.Event) {
 	_, rule, _ := d.view.rule(ruleKey{ev.Rule, ev.Full})
-	held, ok := d.limits.allow("unparsed " + rule)
+	held, ok := d.limits.allow("unparsed " + rule.Name)
 	if !ok {
 		return
 	}

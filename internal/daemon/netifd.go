@@ -98,20 +98,17 @@ func netifdDevice(name string, answer []byte) (string, error) {
 func notInDevice(r rune) bool { return r == '/' || r == ':' || r <= ' ' || r == 0x7f }
 
 // devices finds the devices of several names, each once; what cannot be found
-// is told, and is an error where netifd does not answer and what it said before is not
-// known.
-func (n networks) devices(ctx context.Context, option string, names []string) (found, problems []string, err error) {
+// is told. silent says that netifd does not answer, and what it said before is not known.
+func (n networks) devices(ctx context.Context, option string, names []string) (found, problems []string, silent bool) {
 	for _, name := range names {
 		dev, why := n.device(ctx, name)
 		if why != nil {
 			problems = append(problems, fmt.Sprintf("option %s: %v", option, why))
 		}
-		if errors.Is(why, errSilent) && dev == "" {
-			err = why
-		}
+		silent = silent || dev == "" && errors.Is(why, errSilent)
 		if dev != "" && !slices.Contains(found, dev) {
 			found = append(found, dev)
 		}
 	}
-	return found, problems, err
+	return found, problems, silent
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/routerd/routerd/ebpf"
+	"github.com/routerd/routerd/internal/catalogue"
 	"github.com/routerd/routerd/internal/owned"
 	"github.com/routerd/routerd/internal/steer"
 )
@@ -187,17 +188,16 @@ func (r *ruled) moved(dp *ebpf.DataPlane, s *settings, rule uint64) uint64 {
 	return hash
 }
 
-// rule is the chain and the name of a rule, false where the settings have none
-// such.
-func (v *view) rule(k ruleKey) (steer.Chain, string, bool) {
+// rule is a rule with its chain, false where the settings have none such. Where a full
+// rule is gone, it is the suffix rule of the name.
+func (v *view) rule(k ruleKey) (steer.Chain, catalogue.Rule, bool) {
 	i, ok := v.rules[k.hash]
 	if !ok || i == noRule {
-		return nil, "", false
+		return nil, catalogue.Rule{}, false
 	}
 	r := &v.settings.plan.Names[i]
-	chain := r.Suffix
-	if k.full && len(r.Full) > 0 { // else it is gone, and the name is listed all the same
-		chain = r.Full
+	if k.full && len(r.Full) > 0 {
+		return r.Full, catalogue.Rule{Kind: catalogue.RuleFull, Name: r.Name}, true
 	}
-	return chain, r.Name, len(chain) > 0
+	return r.Suffix, catalogue.Rule{Kind: catalogue.RuleSuffix, Name: r.Name}, len(r.Suffix) > 0
 }

@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/routerd/routerd/ebpf"
-	"github.com/routerd/routerd/internal/catalogue"
 	"github.com/routerd/routerd/internal/control"
 	"github.com/routerd/routerd/internal/owned"
 	"github.com/routerd/routerd/internal/steer"
@@ -117,7 +116,7 @@ func (q *question) name(name string) {
 func (q *question) address(a netip.Addr) {
 	q.addAddress(a)
 	for _, k := range q.known[a] {
-		if chain, rule, ok := q.ruleOf(k); ok && q.applies(k) {
+		if chain, rule, ok := q.view.rule(ruleKey{k.Rule, k.Full}); ok && q.applies(k) {
 			q.out.Rule = rule.String()
 			q.decide(chain, "learned by a lookup, rule "+q.out.Rule)
 			return
@@ -151,16 +150,6 @@ func (q *question) applies(k ebpf.Known) bool {
 		return true
 	}
 	return k.Client == q.id
-}
-
-// ruleOf finds the rule of a learned entry.
-func (q *question) ruleOf(k ebpf.Known) (steer.Chain, catalogue.Rule, bool) {
-	chain, name, ok := q.view.rule(ruleKey{k.Rule, k.Full})
-	kind := catalogue.RuleSuffix
-	if k.Full {
-		kind = catalogue.RuleFull
-	}
-	return chain, catalogue.Rule{Kind: kind, Name: name}, ok
 }
 
 // decide fills in destination and path.

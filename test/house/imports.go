@@ -43,7 +43,7 @@ func arrows() map[string][]string {
 		},
 		"internal/cli": {
 			"internal/catalogue", "internal/command", "internal/config", "internal/control", "internal/daemon",
-			"internal/doctor", "internal/owned", "internal/sorting", "internal/tunnel",
+			"internal/doctor", "internal/owned", "internal/sorting", "internal/tunnel", "internal/web",
 		},
 		"openwrt/pack": {},
 		"test":         {anything},
