@@ -159,8 +159,11 @@ func (d *daemon) apply(ctx context.Context, e extent) error {
 			return err
 		}
 	}
-	d.offload(ctx, want)
-	d.tellProblems(slices.Concat(d.surveyed, reached.Warnings))
+	// In a new process routes into the tunnels are still to come: use applies again.
+	if e != everything || d.view.applied {
+		d.offload(ctx, want)
+	}
+	d.warnings = reached.Warnings
 	d.moved(ctx, choices)
 	d.tellPaths(turned)
 	d.set(func(v *view) { v.applied = true })
@@ -209,13 +212,6 @@ func (d *daemon) found(ctx context.Context, s *settings, lan, wan, problems []st
 	}
 	askedAt := append(wanIndexes(lan), loIndex)
 	d.set(func(v *view) { v.lan, v.wan, v.own, v.askedAt = lan, wan, own, askedAt })
-	collisions, err := d.net.Collisions(s.cfg.Main.MarkMask)
-	if err != nil {
-		d.warn("look for other users of marks and tables", err)
-	}
-	for _, c := range collisions {
-		problems = append(problems, c.Text)
-	}
 	d.surveyed = problems
 	specs := d.resolved(ctx, s.specs)
 	moved := func(a, b tunnel.Spec) bool { return a.Name == b.Name && a.Device == b.Device }
@@ -259,8 +255,21 @@ func (d *daemon) fillMaps(ctx context.Context, s *settings, choices map[string]s
 	return nil
 }
 
-// tellProblems makes a fault of each problem that is new.
-func (d *daemon) tellProblems(problems []string) {
+// tellProblems makes a fault of each problem that is new. It comes behind what has been
+// applied: who else uses marks and tables takes long to find, and steers nobody.
+func (d *daemon) tellProblems(e extent) {
+	main := d.view.settings.cfg.Main
+	if !main.Enabled {
+		return
+	}
+	if e == everything {
+		collisions, err := d.net.Collisions(main.MarkMask)
+		d.warn("look for other users of marks and tables", err)
+		for _, c := range collisions {
+			d.surveyed = append(d.surveyed, c.Text)
+		}
+	}
+	problems := slices.Concat(d.surveyed, d.warnings)
 	for _, p := range problems {
 		if !slices.Contains(d.view.problems, p) {
 			d.log.Warn("not as it should be", "problem", p)

@@ -140,6 +140,7 @@ type daemon struct {
 	begun    bool          // this process has begun to make the tunnels
 	turned   []string      // tunnels whose change the kernel is to be told of
 	surveyed []string      // problems that the last survey found
+	warnings []string      // those of the network's state, as last applied
 	down     map[string]bool
 	limits   *limiter
 	exporter exporter
@@ -350,6 +351,7 @@ func (d *daemon) applyRest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.tellProblems(d.dirty)
 	d.dirty = clean
 	return nil
 }

@@ -119,6 +119,7 @@ func (d *daemon) pursue(ctx context.Context, s *settings) error {
 	if err != nil {
 		return err
 	}
+	d.tellProblems(everything)
 	d.unmet, d.dirty = false, clean
 	return nil
 }
