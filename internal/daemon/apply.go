@@ -159,10 +159,7 @@ func (d *daemon) apply(ctx context.Context, e extent) error {
 			return err
 		}
 	}
-	// In a new process routes into the tunnels are still to come: use applies again.
-	if e != everything || d.view.applied {
-		d.offload(ctx, want)
-	}
+	d.offload(ctx, want, e)
 	d.warnings = reached.Warnings
 	d.moved(ctx, choices)
 	d.tellPaths(turned)

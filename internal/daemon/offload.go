@@ -40,8 +40,12 @@ func (f *fast) due(guarded uint64, now time.Time) bool {
 }
 
 // offload lets the kernel forward established connections past the rules, now that
-// programs are in place. Without it everything works, only slower.
-func (d *daemon) offload(ctx context.Context, want netcfg.Desired) {
+// programs are in place. Without it everything works, only slower. In a new process
+// routes into the tunnels come first: use applies once more.
+func (d *daemon) offload(ctx context.Context, want netcfg.Desired, e extent) {
+	if e == everything && !d.view.applied {
+		return
+	}
 	slow, err := d.net.Offload(ctx, want)
 	d.warn("let established connections pass the rules by", err)
 	if err != nil {
