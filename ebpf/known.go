@@ -97,9 +97,14 @@ func (d *DataPlane) Forget(entries []Known) error {
 // Ensure puts back entries of an event that an expiry running at the same moment
 // has removed: the kernel can refresh an entry that is about to be deleted.
 func (d *DataPlane) Ensure(e Event) error {
+	shut, err := d.shut(uint16(e.Target))
+	if err != nil {
+		return fmt.Errorf("find destination of %s: %w", e.Name, err)
+	}
 	v := bpfRdKnown{
 		Rule: e.Rule, Seen: uint32(e.Time), Used: uint32(e.Time), Expires: uint32(e.Time + e.TTL),
-		Target: uint16(e.Target), Origin: uint8(e.origin()), Flags: uint8(flag(e.Full, knownFull)),
+		Target: uint16(e.Target), Origin: uint8(e.origin()),
+		Flags: uint8(flag(e.Full, knownFull) | flag(shut, knownShut)),
 	}
 	all := v
 	all.Flags |= uint8(flag(e.Verified, knownGlobal))

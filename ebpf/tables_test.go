@@ -287,6 +287,8 @@ func TestForgetAndEnsure(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.goes(t, "put back", to("198.51.100.1"), tunnelA)
+	w.learned(t, "direct.example", aliceMAC, a[0])
+	w.goes(t, "once a name that is not closed has it too", to("198.51.100.1"), tunnelA)
 	again, err := w.Grants()
 	if err != nil || len(again) != 2 || again[0].Expires != ev.Time+300 || again[0].Client != ClientMAC(aliceMAC) {
 		t.Errorf("grants %+v, %v", again, err)
