@@ -163,6 +163,9 @@ func (d *daemon) apply(ctx context.Context, e extent) error {
 	d.warnings = reached.Warnings
 	d.moved(ctx, choices)
 	d.tellPaths(turned)
+	if !d.view.applied {
+		d.setChecks(s) // whoever is told that settings are in force may ask for one
+	}
 	d.set(func(v *view) { v.applied = true })
 	return nil
 }

@@ -259,7 +259,7 @@ func (d *daemon) check(ctx context.Context, what []string, progress func(control
 	if err != nil {
 		return err
 	}
-	_, err = d.runner.CheckNow(ctx, specs, func(p reach.Progress) {
+	_, err = d.runner.CheckNow(ctx, specs, checkPaths(&v), func(p reach.Progress) {
 		line := control.CheckProgress{
 			Destination: p.Spec.Destination, Target: p.Spec.Target.String(), Done: p.Done, Total: p.Total,
 		}

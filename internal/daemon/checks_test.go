@@ -131,3 +131,22 @@ func TestHistoryAsItIsTold(t *testing.T) {
 	h = historyOf("own", reach.PathHistory{})
 	expect(t, h.OKRate == nil && h.RTTMs == nil, "history of nothing: %+v", h)
 }
+
+func TestTargetsAreKnownAsSoonAsSettingsAreInForce(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	r := newRouter(t)
+	r.set("", exchanges)
+	r.begin()
+	var checks []control.Check
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
+		var err error
+		if checks, err = r.client().Checks(t.Context()); err == nil {
+			break
+		}
+	}
+	if len(checks) != 1 || checks[0].Target != "https://example.org/" {
+		t.Errorf("the first answer is %+v", checks)
+	}
+}

@@ -125,6 +125,9 @@ sysctl -qw net.ipv6.conf.all.forwarding=1
 
 func newRouter(t *testing.T) *router {
 	t.Helper()
+	if !*inside {
+		t.Fatal("a router is made in namespaces of its own: see isolated")
+	}
 	dir := t.TempDir()
 	r := &router{T: t, log: &lines{}}
 	r.o = Options{
@@ -187,10 +190,7 @@ config destination 'exchanges'
 func (r *router) start() {
 	r.Helper()
 	before := len(r.log.String())
-	ctx, stop := context.WithCancel(context.Background())
-	r.stop, r.done = stop, make(chan error, 1)
-	go func() { r.done <- Run(ctx, r.o) }() // ends with halt
-	r.Cleanup(r.halt)
+	r.begin()
 	// Once the first apply is over, the daemon answers; after the second it is
 	// settled.
 	words := regexp.MustCompile("settings applied|are mended|will try again")
@@ -198,6 +198,14 @@ func (r *router) start() {
 		_, err := r.client().Status(context.Background())
 		return err == nil && words.MatchString(r.log.String()[before:])
 	})
+}
+
+// begin is start without a wait.
+func (r *router) begin() {
+	ctx, stop := context.WithCancel(context.Background())
+	r.stop, r.done = stop, make(chan error, 1)
+	go func() { r.done <- Run(ctx, r.o) }() // ends with halt
+	r.Cleanup(r.halt)
 }
 
 // halt ends the daemon that runs, if one does.

@@ -8,13 +8,13 @@ import (
 // nowParallel is how many targets CheckNow checks at a time.
 const nowParallel = 4
 
-// CheckNow checks targets over all paths at once, deeply, whether they are in the
+// CheckNow checks targets over paths, all at once, deeply, whether they are in the
 // schedule or not; the limits of the schedule hold back the scheduled checks
 // alone. progress, which may be nil, is called by one goroutine at a time. States
 // come in the order of specs and hold the finding of this round, not the verdict,
 // which it feeds. When ctx ends they are those of what was done, and its error.
-func (r *Runner) CheckNow(ctx context.Context, specs []Spec, progress func(Progress)) ([]State, error) {
-	n := &nowRun{runner: r, total: len(specs), progress: progress, states: make([]*State, len(specs))}
+func (r *Runner) CheckNow(ctx context.Context, specs []Spec, paths []Path, progress func(Progress)) ([]State, error) {
+	n := &nowRun{runner: r, paths: paths, total: len(specs), progress: progress, states: make([]*State, len(specs))}
 	slots := make(chan struct{}, nowParallel)
 	var all sync.WaitGroup
 	for i, s := range specs {
@@ -43,6 +43,7 @@ func (r *Runner) CheckNow(ctx context.Context, specs []Spec, progress func(Progr
 // nowRun is one call of CheckNow.
 type nowRun struct {
 	runner *Runner
+	paths  []Path
 	total  int
 
 	mu       sync.Mutex // guards what follows
@@ -53,11 +54,8 @@ type nowRun struct {
 
 func (n *nowRun) check(ctx context.Context, i int, s Spec) {
 	r := n.runner
-	r.mu.Lock()
-	paths := r.paths
-	r.mu.Unlock()
 	depth := Depth{Deep: s.transfers(), Large: s.Large}
-	round := r.round(ctx, s.over(paths), s.Target, depth, func(x Result) { n.tell(Progress{Spec: s, Result: &x}) })
+	round := r.round(ctx, s.over(n.paths), s.Target, depth, func(x Result) { n.tell(Progress{Spec: s, Result: &x}) })
 	if round.Cancelled {
 		return
 	}

@@ -157,7 +157,7 @@ func TestCheckNowChecksAnythingWithProgress(t *testing.T) {
 		n.both("192.0.2.7:443", func(net.Conn) {})
 		specs := []Spec{{Destination: "exchanges", Target: target(t, site)}, {Target: target(t, "tls://192.0.2.7")}, {Target: target(t, "tcp://192.0.2.7:443")}}
 		var results, found int
-		states, err := r.CheckNow(t.Context(), specs, func(p Progress) {
+		states, err := r.CheckNow(t.Context(), specs, bothPaths, func(p Progress) {
 			if (p.Result == nil) == (p.State == nil) || p.Total != 3 {
 				t.Errorf("progress %+v", p)
 			}
@@ -188,7 +188,7 @@ func TestCheckNowEndsWithItsContext(t *testing.T) {
 		for range 20 {
 			specs = append(specs, Spec{Target: target(t, "tcp://192.0.2.99:80")})
 		}
-		states, err := r.CheckNow(ctx, specs, nil)
+		states, err := r.CheckNow(ctx, specs, bothPaths, nil)
 		if !errors.Is(err, context.DeadlineExceeded) || len(states) != 0 {
 			t.Errorf("%v, %d states", err, len(states))
 		}

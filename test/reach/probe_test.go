@@ -109,7 +109,6 @@ func obey(resolver *dns.Resolver, o order, out *lines) {
 		Dial: dial, Resolver: resolver, Times: o.Times,
 		Provider: func() []netip.AddrPort { return []netip.AddrPort{netip.MustParseAddrPort(lab.ISPResolver4 + ":53")} },
 	})})
-	runner.Set(nil, paths())
 	runner.SetControls(targets("https://www.news.example/", "https://bank.example/", "http://video.example/", "http://www.shopping.example/"))
 	var specs []reach.Spec
 	for _, c := range o.Checks {
@@ -117,7 +116,7 @@ func obey(resolver *dns.Resolver, o order, out *lines) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 	defer cancel()
-	states, err := runner.CheckNow(ctx, specs, nil)
+	states, err := runner.CheckNow(ctx, specs, paths(), nil)
 	if err != nil {
 		out.write(report{Err: err.Error()})
 	}
