@@ -32,15 +32,13 @@ func (l *Lab) writeFiles(host string, all files) error {
 	})
 }
 
-// trustAuthority adds the lab's authority to those that a host's programs
-// trust: it stands in the private /etc, the machine's own is not touched.
+// trustDir is where programs find the authorities that they trust.
+const trustDir = "/etc/ssl/certs"
+
+// trustAuthority makes the lab's authority the one that a host's programs trust. They
+// read all that there are each time: the machine's own would be most of their work.
 func (l *Lab) trustAuthority(host string, certificate []byte) error {
-	const bundle = "/etc/ssl/certs/ca-certificates.crt"
-	old, err := l.ReadFile(host, bundle)
-	if err != nil {
-		old = nil // a machine without ca-certificates
-	}
-	if err := l.WriteFile(host, bundle, append(old, certificate...), 0o644); err != nil {
+	if err := l.WriteFile(host, trustDir+"/ca-certificates.crt", certificate, 0o644); err != nil {
 		return err
 	}
 	return l.WriteFile(host, authorityFile, certificate, 0o644)

@@ -10,7 +10,7 @@ import (
 
 // mountHost makes the file system of a host private, from inside its fresh
 // mount namespace. /etc is an overlay whose changes stay in memory; /run,
-// /var/lib, /var/log, /var/tmp and /dev/shm are empty; /proc and /sys are those
+// /var/lib, /var/log, /var/tmp, /dev/shm and /etc/ssl/certs are empty; /proc and /sys are those
 // of the host's namespaces. /tmp and the rest are the machine's, so that
 // programs and files of a test are found under their own paths.
 func mountHost(host string) error {
@@ -24,6 +24,12 @@ func mountHost(host string) error {
 		}
 	}
 	if err := overlayEtc(); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(trustDir, 0o755); err != nil {
+		return fmt.Errorf("create %s: %w", trustDir, err)
+	}
+	if err := mountAt("tmpfs", trustDir, "mode=0755"); err != nil {
 		return err
 	}
 	if err := mountAt("proc", "/proc", ""); err != nil {
