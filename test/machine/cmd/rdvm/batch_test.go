@@ -35,8 +35,11 @@ func TestEveryTellingTestIsThere(t *testing.T) {
 	}
 }
 
-func TestQuickLeavesOutTestsAndNoPackage(t *testing.T) {
-	whole, quick := batches(false, "mips", "/routerd"), batches(true, "mips", "/routerd")
+func TestQuickLeavesOutTestsButNoPackageThatNoOtherTargetRuns(t *testing.T) {
+	if n := len(batches(true, "armv7", "/routerd")); n != len(batches(false, "armv7", "/routerd"))-1 {
+		t.Errorf("armv7: %d packages", n)
+	}
+	whole, quick := batches(false, "mipsel", "/routerd"), batches(true, "mipsel", "/routerd")
 	if len(whole) != len(quick) {
 		t.Fatalf("%d packages, %d with --quick", len(whole), len(quick))
 	}
