@@ -14,6 +14,7 @@ import (
 // Options say what to measure.
 type Options struct {
 	Program  string        // routerd, an absolute path
+	Lab      string        // rdlab; "": it is built
 	Rounds   int           // how often what is compared is measured in turns
 	Each     time.Duration // how long one measurement takes, whole seconds
 	Progress io.Writer     // gets one line a step
@@ -69,7 +70,7 @@ func Run(ctx context.Context, name string, o Options) ([]Row, error) {
 // inLab gives a measurement a lab.
 func inLab(measure func(context.Context, *run) ([]Row, error)) func(context.Context, *run) ([]Row, error) {
 	return func(ctx context.Context, r *run) (rows []Row, err error) {
-		if r.lab, err = lab.Up(ctx, lab.Options{Progress: r.Progress}); err != nil {
+		if r.lab, err = lab.Up(ctx, lab.Options{Program: r.Lab, Progress: r.Progress}); err != nil {
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, r.lab.Down()) }()

@@ -38,11 +38,15 @@ func measured(t *testing.T, name string, rows int) []Row {
 
 func TestMeasuresForwarding(t *testing.T) { measured(t, "forward", len(passages())+4) }
 
+// One of them alone may seem to take less than nothing on a machine with other work.
 func TestMeasuresPrograms(t *testing.T) {
-	for _, r := range measured(t, "programs", 8) {
-		if median(r.Got) < median(r.Theirs) && r.Ours != "guard" {
-			t.Errorf("%s, %s takes less than nothing: %+v", r.Ours, r.What, r)
-		}
+	rows := measured(t, "programs", 8)
+	var ours, nothing float64
+	for _, r := range rows {
+		ours, nothing = ours+median(r.Got), nothing+median(r.Theirs)
+	}
+	if ours < 2*nothing {
+		t.Errorf("all programs take %.0f ns, as many that do nothing %.0f: %+v", ours, nothing, rows)
 	}
 }
 

@@ -44,7 +44,7 @@ func benchClient() netip.Addr { return netip.AddrFrom4([4]byte{192, 168, 1, 77})
 // newSubject raises a lab whose router has a second way out.
 func (r *run) newSubject(ctx context.Context, name string) (_ *subject, err error) {
 	r.say("raising a lab: %s", name)
-	l, err := lab.Up(ctx, lab.Options{})
+	l, err := lab.Up(ctx, lab.Options{Program: r.Lab})
 	if err != nil {
 		return nil, err
 	}

@@ -32,9 +32,11 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 // request is what was asked for.
 type request struct {
 	bench.Options
-	names  []string
-	record string // file that takes the tables; "": none
-	commit string
+	names   []string
+	record  string // file that takes the tables; "": none
+	commit  string
+	machine string // target of the virtual machine that this is; "": none
+	take    string // file with a table that another one printed; "": none
 }
 
 // run gives the exit status.
@@ -49,11 +51,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	for _, name := range r.names {
-		if err := r.measure(ctx, name, stdout); err != nil {
-			fmt.Fprintf(stderr, "rdbench: %s: %v\n", name, err)
-			return exitFailed
-		}
+	if r.take != "" {
+		err = r.takeOver()
+	} else {
+		err = r.measureAll(ctx, stdout)
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "rdbench:", err)
+		return exitFailed
 	}
 	return 0
 }
@@ -68,6 +73,9 @@ func parse(args []string, stderr io.Writer) (*request, error) {
 	seconds := flags.Int("seconds", 2, "how long one measurement takes")
 	flags.StringVar(&r.record, "record", "", "`FILE` that takes the tables too")
 	flags.StringVar(&r.commit, "commit", "unknown", "what is measured")
+	flags.StringVar(&r.Lab, "rdlab", "", "`FILE` of rdlab, which is built otherwise")
+	flags.StringVar(&r.machine, "machine", "", "`TARGET` of the virtual machine that this runs in")
+	flags.StringVar(&r.take, "take", "", "`FILE` with a table that was printed in a machine, to record")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -76,6 +84,9 @@ func parse(args []string, stderr io.Writer) (*request, error) {
 		for _, m := range known {
 			r.names = append(r.names, m[0])
 		}
+	}
+	if r.take != "" && r.record != "" {
+		return r, nil
 	}
 	if *program == "" || r.Rounds < 1 || *seconds < 1 {
 		return nil, errors.New("give --routerd FILE and positive numbers")
@@ -108,6 +119,15 @@ func list(known [][2]string) string {
 	return b.String()
 }
 
+func (r *request) measureAll(ctx context.Context, out io.Writer) error {
+	for _, name := range r.names {
+		if err := r.measure(ctx, name, out); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
 // measure takes one measurement, prints its table and records it where that is asked
 // for.
 func (r *request) measure(ctx context.Context, name string, out io.Writer) error {
@@ -124,17 +144,39 @@ func (r *request) measure(ctx context.Context, name string, out io.Writer) error
 		return err
 	}
 	fmt.Fprintf(&text, "\n%s\n", about)
-	if _, err := fmt.Fprintf(out, "scripts/bench %s\n\n%s\n", name, text.String()); err != nil {
+	if r.machine != "" {
+		name = "--machine " + r.machine + " " + name
+	}
+	if _, err := fmt.Fprintf(out, "%s%s\n\n%s\n", heading, name, text.String()); err != nil || r.record == "" {
 		return err
 	}
-	if r.record == "" {
-		return nil
+	return r.put(name, text.String())
+}
+
+// heading is what stands before a measurement's name in the line before its table.
+const heading = "scripts/bench "
+
+// takeOver records a table that was printed where no document could be written.
+func (r *request) takeOver() error {
+	printed, err := os.ReadFile(r.take)
+	if err != nil {
+		return fmt.Errorf("read table: %w", err)
 	}
+	first, text, found := strings.Cut(string(printed), "\n\n")
+	name, isTable := strings.CutPrefix(first, heading)
+	if !found || !isTable {
+		return fmt.Errorf("%s does not begin with %q", r.take, heading)
+	}
+	return r.put(name, strings.TrimSuffix(text, "\n"))
+}
+
+// put records a measurement's table.
+func (r *request) put(name, text string) error {
 	document, err := os.ReadFile(r.record)
 	if err != nil {
 		return fmt.Errorf("read document: %w", err)
 	}
-	if document, err = bench.Record(document, name, text.String()); err != nil {
+	if document, err = bench.Record(document, name, text); err != nil {
 		return err
 	}
 	return os.WriteFile(r.record, document, 0o644)
