@@ -93,7 +93,7 @@ func (d *Device) mount() {
 mount --rbind /proc "$1/proc"
 mount --rbind /sys "$1/sys"
 mount --rbind /dev "$1/dev"
-mount --bind /etc/ssl "$1/etc/ssl"
+mount --rbind /etc/ssl "$1/etc/ssl"
 `
 	if out, err := d.Lab.Run(d.Context(), lab.Router, "sh", "-c", script, "sh", d.Root); err != nil {
 		d.Fatalf("%v\n%s", err, out)
