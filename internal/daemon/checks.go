@@ -53,8 +53,12 @@ func (d *daemon) runChecks(ctx context.Context) <-chan struct{} {
 	return ended
 }
 
-// setChecks has what settings name checked over every path.
+// setChecks has what settings name checked over every path, unless it is already.
 func (d *daemon) setChecks(s *settings) {
+	if d.checked == s {
+		return
+	}
+	d.checked = s
 	if !s.cfg.Main.Enabled {
 		d.runner.Set(nil, nil)
 		return

@@ -131,6 +131,7 @@ type daemon struct {
 
 	target   *settings     // what the daemon brings about; nil: the settings are refused
 	inFile   *settings     // the last that were read from the file and not refused
+	checked  *settings     // what the runner has its targets from
 	unmet    bool          // target has not been brought about whole
 	dirty    extent        // what is to be applied
 	retry    time.Time     // nothing is applied before

@@ -79,27 +79,36 @@ func parse(args []string, stderr io.Writer) (*request, error) {
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
-	known := bench.Names()
-	if r.names = flags.Args(); len(r.names) == 0 {
-		for _, m := range known {
-			r.names = append(r.names, m[0])
-		}
-	}
 	if r.take != "" && r.record != "" {
 		return r, nil
 	}
 	if *program == "" || r.Rounds < 1 || *seconds < 1 {
 		return nil, errors.New("give --routerd FILE and positive numbers")
 	}
-	for _, name := range r.names {
+	var err error
+	if r.names, err = chosen(flags.Args()); err != nil {
+		return nil, err
+	}
+	r.Program, err = filepath.Abs(*program)
+	r.Each = time.Duration(*seconds) * time.Second
+	return r, err
+}
+
+// chosen are the measurements of these names; none: all.
+func chosen(names []string) ([]string, error) {
+	known := bench.Names()
+	for _, name := range names {
 		if !contains(known, name) {
 			return nil, fmt.Errorf("there is no measurement %q, but:%s", name, list(known))
 		}
 	}
-	var err error
-	r.Program, err = filepath.Abs(*program)
-	r.Each = time.Duration(*seconds) * time.Second
-	return r, err
+	if len(names) > 0 {
+		return names, nil
+	}
+	for _, m := range known {
+		names = append(names, m[0])
+	}
+	return names, nil
 }
 
 func contains(known [][2]string, name string) bool {
