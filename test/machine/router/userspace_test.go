@@ -31,7 +31,7 @@ func TestUserspaceTunnelStaysSmall(t *testing.T) {
 	pid := w.daemon.Process.Pid
 	process := w.child(pid)
 	rates, most := []float64{}, 0
-	for range 2 {
+	for range 3 {
 		rates = append(rates, w.downloads(addressOf(name))...)
 		most = max(most, w.tellMemory(pid)+w.tellMemory(process))
 	}
