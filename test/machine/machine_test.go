@@ -2,6 +2,7 @@ package machine
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -122,6 +123,17 @@ func TestAKernelThatDropsAnOptionIsNamed(t *testing.T) {
 	}
 }
 
+func TestAnExcerptKeepsBothEnds(t *testing.T) {
+	lines := make([]string, 200)
+	for i := range lines {
+		lines[i] = fmt.Sprintf("line %d\n", i)
+	}
+	got := strings.Split(excerpt(lines), "\n")
+	if len(got) != mostSaid+2 || got[1] != "    line 0" || got[mostSaid/2+1] != "    … 120 lines …" || got[mostSaid+1] != "    line 199" {
+		t.Errorf("%d lines: %q", len(got), got)
+	}
+}
+
 func TestReportOfATest(t *testing.T) {
 	r := Report{Target: "mipsel", Kernel: "6.1.0"}
 	err := r.Read(strings.NewReader(`{"Action":"output","Package":"p","Test":"TestA","Output":"    x_test.go:1: figure hook clsact\n"}
@@ -129,9 +141,11 @@ func TestReportOfATest(t *testing.T) {
 {"Action":"output","Package":"p","Output":"figure ratio 0.97\n"}
 {"Action":"output","Package":"p","Output":"figure ratio none\n"}
 {"Action":"pass","Package":"p","Test":"TestA"}
+{"Action":"output","Package":"p","Test":"TestB","Output":"    x_test.go:2: 5 s, at most 4.8 are allowed\n"}
 {"Action":"fail","Package":"p","Test":"TestB"}
 {"Action":"skip","Package":"p","Test":"TestC"}
 {"Action":"fail","Package":"p"}
+{"Action":"output","Package":"q","Output":"panic: no such kernel\n"}
 {"Action":"fail","Package":"q"}
 `))
 	if err != nil {
@@ -141,16 +155,18 @@ func TestReportOfATest(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Require("TestA", "TestB", "TestC", "TestD")
+	const failed = "mipsel: failed: p TestB\n        x_test.go:2: 5 s, at most 4.8 are allowed\n" +
+		"mipsel: package broke down: q\n    panic: no such kernel\nmipsel: was not there: TestD\n"
 	whole := Report{Target: "mipsel", Kernel: "6.1.0", Hook: "tcx", JIT: "off", Ratio: "1", Run: 1, Skipped: 1, Failures: []string{"o TestZ"}}
 	whole.Add(r)
-	if got := whole.Line(); got != "mipsel\t6.1.0\tclsact\ton\t3\t3\t2\t0\t0\t-\t0.97" || !strings.HasPrefix(whole.Summary(), "mipsel: failed: o TestZ\nmipsel: failed: p TestB\nmipsel: package broke down: q\nmipsel: was not there: TestD\n") {
+	if got := whole.Line(); got != "mipsel\t6.1.0\tclsact\ton\t3\t3\t2\t0\t0\t-\t0.97" || !strings.HasPrefix(whole.Summary(), "mipsel: failed: o TestZ\n"+failed) {
 		t.Errorf("together with others: %q\n%s", got, whole.Summary())
 	}
 	want := "mipsel\t6.1.0\tclsact\ton\t2\t3\t1\t0\t4\t30 of 50 MiB\t0.97"
 	if d := cmp.Diff(want, r.Line()); d != "" {
 		t.Errorf("line (-want +got):\n%s", d)
 	}
-	if got := r.Summary(); got != "mipsel: failed: p TestB\nmipsel: package broke down: q\nmipsel: was not there: TestD\n" {
+	if got := r.Summary(); got != failed {
 		t.Errorf("summary %q", got)
 	}
 	if r.OK() {

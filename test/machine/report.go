@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,9 +25,10 @@ type Report struct {
 	Skipped          int
 	Broken           []string // packages that failed otherwise than by a test
 	Missing          []string // tests that should have been there and were not
-	Failures         []string // names of tests
+	Failures         []string // names of tests, each with what it printed
 	Took             time.Duration
-	seen             map[string]bool // tests, skipped ones too
+	seen             map[string]bool     // tests, skipped ones too
+	said             map[string][]string // lines of each test that has not ended, "" for a package
 	// Work is what the emulators took of this machine's processors: unlike Took,
 	// that does not depend on who else is at work here.
 	Work time.Duration
@@ -93,7 +95,7 @@ func (r *Report) Read(from io.Reader) error {
 	lines := json.NewDecoder(from)
 	failedTests := map[string]bool{}
 	if r.seen == nil {
-		r.seen = map[string]bool{}
+		r.seen, r.said = map[string]bool{}, map[string][]string{}
 	}
 	for {
 		var e event
@@ -110,9 +112,12 @@ func (r *Report) Read(from io.Reader) error {
 
 func (r *Report) take(e event, failedTests map[string]bool) {
 	r.seen[e.Test] = true
+	id := e.Package + " " + e.Test
 	switch e.Action {
 	case "output":
 		r.figures(e.Output)
+		r.said[id] = append(r.said[id], e.Output)
+		return
 	case "build-fail":
 		r.Broken = append(r.Broken, e.Package)
 	case "skip":
@@ -128,12 +133,29 @@ func (r *Report) take(e event, failedTests map[string]bool) {
 		case e.Test != "":
 			r.Run++
 			r.Failed++
-			r.Failures = append(r.Failures, e.Package+" "+e.Test)
+			r.Failures = append(r.Failures, id+excerpt(r.said[id]))
 			failedTests[e.Package] = true
 		case !failedTests[e.Package]:
-			r.Broken = append(r.Broken, e.Package)
+			r.Broken = append(r.Broken, e.Package+excerpt(r.said[id]))
 		}
 	}
+	delete(r.said, id)
+}
+
+// mostSaid bounds what is shown of a test that failed, in lines: its beginning, where an
+// error names itself, and its end.
+const mostSaid = 80
+
+// excerpt is what a test printed, each line set in, for a line that names the test.
+func excerpt(lines []string) string {
+	if left := len(lines) - mostSaid; left > 0 {
+		lines = slices.Concat(lines[:mostSaid/2], []string{fmt.Sprintf("… %d lines …\n", left)}, lines[len(lines)-mostSaid/2:])
+	}
+	var b strings.Builder
+	for _, line := range lines {
+		b.WriteString("\n    " + strings.TrimRight(line, "\n"))
+	}
+	return b.String()
 }
 
 func (r *Report) figures(line string) {
