@@ -305,9 +305,9 @@ type bpfScratch struct {
 		Mix      uint32
 		Now      uint32
 		Looking  uint32
+		Labelled uint32
 		Verified uint32
 		Back     uint32
-		_        [4]byte
 		Hash     uint64
 		Rule     uint64
 	}

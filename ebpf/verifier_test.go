@@ -13,8 +13,8 @@ const strictAlignment = 1
 // The verifier's work is a router's start-up time: some 40,000 instructions a second,
 // the JIT's work included, on a MIPS that executes 250 million (docs/footprint.md).
 const (
-	maxVerifiedEach = 25_000
-	maxVerifiedAll  = 160_000
+	maxVerifiedEach = 20_000
+	maxVerifiedAll  = 130_000
 )
 
 // every program, and whether a router loads it that has Ethernet devices only.

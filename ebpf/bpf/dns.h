@@ -14,6 +14,8 @@
 #define DNS_QUESTION_MAX (DNS_HEADER + RD_NAME_MAX + 4) /* header and question */
 #define DNS_STEPS 16
 #define DNS_LETTERS 32
+#define DNS_LABELS 32
+#define HINT_STEPS 8
 
 #define TYPE_A 1
 #define TYPE_AAAA 28
@@ -46,40 +48,47 @@ static __always_inline __u32 get32(const __u8 *p)
 	return (__u32)p[0] << 24 | (__u32)p[1] << 16 | (__u32)p[2] << 8 | p[3];
 }
 
-/* Finds the labels of the question's name; 0 where it is not a sound one. */
-static __always_inline int dns_labels(struct scratch *s)
+/* Begins to look for the name of the message in msg. */
+static __always_inline void name_begin(struct scratch *s, enum looking looking)
+{
+	__builtin_memset(s->label, 0, sizeof(s->label));
+	s->a.off = 0;
+	s->a.labelled = 0;
+	s->a.looking = looking;
+	forget();
+}
+
+/* Finds the labels of the question's name; WALK_BAD where it is not a sound one. */
+static __always_inline enum walk dns_labels(struct scratch *s)
 {
 	__u32 off, n;
 	int i;
 
-	__builtin_memset(s->label, 0, sizeof(s->label));
-	s->a.off = 0;
 #pragma clang loop unroll(disable)
-	for (i = 0; i < 128; i++) {
+	for (i = 0; i < DNS_LABELS; i++) {
 		forget();
 		off = s->a.off & 0xff;
 		n = s->msg[DNS_HEADER + off];
 		if (!n) {
 			s->a.name_len = off + 1;
-			return DNS_HEADER + off + 5 <= s->a.len;
+			return DNS_HEADER + off + 5 <= s->a.len ? WALK_DONE : WALK_BAD;
 		}
 		if (n > 63 || off + n + 1 >= RD_NAME_MAX)
-			return 0;
+			return WALK_BAD;
 		label_set(s, off);
 		s->a.off = off + n + 1;
 	}
-	return 0;
+	return WALK_MORE;
 }
 
-/* Begins to look for the name whose labels dns_labels found. */
-static __always_inline void match_begin(const struct rd_config *cfg, struct scratch *s,
-					enum looking looking)
+/* Begins with the letters of the name whose labels are known. */
+static __always_inline void match_begin(const struct rd_config *cfg, struct scratch *s)
 {
 	s->a.target = 0;
 	s->a.full = 0;
 	s->a.hash = cfg->seed;
 	s->a.pos = s->a.name_len - 1;
-	s->a.looking = looking;
+	s->a.labelled = 1;
 }
 
 static __always_inline void match_label(struct scratch *s, const struct rd_rule *r, __u32 pos)
@@ -293,7 +302,7 @@ static __always_inline enum walk dns_hints(struct scratch *s)
 	int i;
 
 #pragma clang loop unroll(disable)
-	for (i = 0; i < DNS_STEPS; i++) {
+	for (i = 0; i < HINT_STEPS; i++) {
 		forget();
 		if (s->a.state == S_NEXT) {
 			if (!s->a.nsvcb)

@@ -23,7 +23,7 @@
 #define HELLO_AT 768 /* in msg: ahead of it is room for a tail, and for the name */
 #define HELLO_MAX (RD_MSG_MAX - HELLO_AT)
 #define HELLO_STEPS 12
-#define HELLO_LETTERS 64
+#define HELLO_LETTERS 32
 #define HELLO_TTL 3353 /* ticks, an hour */
 #define HOST_MAX 253
 
@@ -315,7 +315,9 @@ static __always_inline int walk_stage(struct __sk_buff *skb)
 	if (walk != WALK_DONE)
 		return s->q.verdict;
 	stat_add(RD_STAT_HELLOS, 1);
-	match_begin(cfg, s, LOOK_HELLO);
+	s->a.looking = LOOK_HELLO;
+	match_begin(cfg, s);
+	forget();
 	bpf_tail_call(skb, &stages, STAGE_MATCH);
 	return s->q.verdict;
 }

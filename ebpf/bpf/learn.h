@@ -179,33 +179,62 @@ static __always_inline int learn_matched(struct __sk_buff *skb, const struct rd_
 	return withhold(skb, s, RD_EV_UNPARSED);
 }
 
-/* Second stage: find an answer, and whether the name in it is listed. */
+/* Second stage: find an answer. */
 static __always_inline int learn_answer(struct __sk_buff *skb)
 {
-	const struct rd_config *cfg = config_get();
 	struct scratch *s = scratch_get();
 	enum walk walk;
 
-	if (!cfg || !s)
+	if (!s)
 		return TC_ACT_UNSPEC;
 	walk = message_next(skb, s);
 	forget();
 	if (walk == WALK_BAD)
 		return done(s);
-	if (walk == WALK_MORE || !dns_labels(s))
+	if (walk == WALK_MORE)
 		return pass(skb, s);
-	stat_add(RD_STAT_ANSWERS, 1);
-	match_begin(cfg, s, LOOK_ANSWER);
-	walk = dns_match(s);
-	forget();
-	if (walk == WALK_DONE)
-		return learn_matched(skb, cfg, s);
+	name_begin(s, LOOK_ANSWER);
 	bpf_tail_call(skb, &stages, STAGE_MATCH);
 	return skb->gso_size ? TC_ACT_SHOT : TC_ACT_UNSPEC; /* as in pass */
 }
 
-/* The stage for names that are too long for one go, of queries too, and for
- * those of TLS hellos. */
+/* What follows on a name that is listed or not. */
+static __always_inline int match_end(struct __sk_buff *skb, const struct rd_config *cfg,
+				     struct scratch *s)
+{
+	if (s->a.looking == LOOK_QUERY) {
+		bpf_tail_call(skb, &stages, STAGE_QUERY);
+		return TC_ACT_SHOT; /* only behind many others in one skb */
+	}
+	if (s->a.looking == LOOK_HELLO) {
+		if (s->a.target)
+			bpf_tail_call(skb, &stages, STAGE_NAMED);
+		return s->q.verdict;
+	}
+	return learn_matched(skb, cfg, s);
+}
+
+/* Finds labels and then letters of a name; WALK_BAD where it is not a sound one. */
+static __always_inline enum walk match_walk(const struct rd_config *cfg, struct scratch *s)
+{
+	enum walk walk;
+
+	if (!s->a.labelled) {
+		walk = dns_labels(s);
+		forget();
+		if (walk != WALK_DONE)
+			return walk;
+		if (s->a.looking == LOOK_ANSWER)
+			stat_add(RD_STAT_ANSWERS, 1);
+		match_begin(cfg, s);
+	}
+	walk = dns_match(s);
+	forget();
+	return walk;
+}
+
+/* The stage that says whether a name is listed: of an answer, the third, of a query or
+ * a hello. Long names go on in one more of it. */
 static __always_inline int learn_match(struct __sk_buff *skb)
 {
 	const struct rd_config *cfg = config_get();
@@ -214,22 +243,18 @@ static __always_inline int learn_match(struct __sk_buff *skb)
 
 	if (!cfg || !s)
 		return TC_ACT_UNSPEC;
-	walk = dns_match(s);
-	forget();
+	walk = match_walk(cfg, s);
 	if (walk == WALK_MORE) {
 		bpf_tail_call(skb, &stages, STAGE_MATCH);
-		return TC_ACT_SHOT; /* only behind many others in one skb */
+		return TC_ACT_SHOT; /* as in match_end */
 	}
-	if (s->a.looking == LOOK_QUERY) {
-		bpf_tail_call(skb, &stages, STAGE_QUERY);
-		return TC_ACT_SHOT; /* as above */
+	if (walk == WALK_BAD) {
+		if (s->a.looking == LOOK_ANSWER)
+			return pass(skb, s);
+		s->a.target = 0;
+		forget();
 	}
-	if (s->a.looking == LOOK_HELLO) {
-		if (s->a.target)
-			bpf_tail_call(skb, &stages, STAGE_NAMED);
-		return s->q.verdict;
-	}
-	return learn_matched(skb, cfg, s);
+	return match_end(skb, cfg, s);
 }
 
 /* Marks what is known of some addresses of an unlisted name, and leaves in the
@@ -296,7 +321,7 @@ static __always_inline enum collected learn_collected(struct __sk_buff *skb, str
 	return COLLECTED_PASS;
 }
 
-/* Third stage: where the addresses are. */
+/* Fourth stage: where the addresses are. */
 static __always_inline int learn_records(struct __sk_buff *skb)
 {
 	enum collected collected = COLLECTED_NOT;
@@ -328,7 +353,7 @@ static __always_inline int learn_records(struct __sk_buff *skb)
 	return withhold(skb, s, RD_EV_UNPARSED);
 }
 
-/* Fourth stage, where there are SVCB or HTTPS records: their address hints. */
+/* Fifth stage, where there are SVCB or HTTPS records: their address hints. */
 static __always_inline int learn_hints(struct __sk_buff *skb)
 {
 	struct scratch *s = scratch_get();

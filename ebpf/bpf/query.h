@@ -93,7 +93,7 @@ static __always_inline int query_load(struct __sk_buff *skb, struct scratch *s)
 		return 0;
 	forget();
 	/* QR and opcode are zero. */
-	return !(m[2] & 0xf8) && get16(m + 4) == 1 && dns_labels(s);
+	return !(m[2] & 0xf8) && get16(m + 4) == 1;
 }
 
 /* What the match said of a message: one that is listed for this client is
@@ -226,8 +226,8 @@ static __always_inline int query_end(struct __sk_buff *skb, const struct rd_conf
 	return s->q.at == AT_WAN ? query_to_lo(skb, s) : TC_ACT_UNSPEC;
 }
 
-/* The stage: once for each message, and once more where the match of a long name
- * had to go on in its own. */
+/* The stage: ahead of each message, and behind the last one; between them the name is
+ * matched. */
 static __always_inline int query_stage(struct __sk_buff *skb)
 {
 	const struct rd_config *cfg = config_get();
@@ -236,13 +236,10 @@ static __always_inline int query_stage(struct __sk_buff *skb)
 	if (!cfg || !s)
 		return TC_ACT_SHOT;
 	if (!s->q.open && query_load(skb, s)) {
-		match_begin(cfg, s, LOOK_QUERY);
 		s->q.open = 1;
-		if (dns_match(s) == WALK_MORE) {
-			bpf_tail_call(skb, &stages, STAGE_MATCH);
-			return query_unturned();
-		}
-		forget();
+		name_begin(s, LOOK_QUERY);
+		bpf_tail_call(skb, &stages, STAGE_MATCH);
+		return query_unturned();
 	}
 	if (s->q.open)
 		query_matched(s);

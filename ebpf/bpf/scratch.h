@@ -82,6 +82,7 @@ struct answer {
 	__u32 mix;  /* of the addresses that are known now */
 	__u32 now;
 	__u32 looking;	/* enum looking */
+	__u32 labelled; /* the labels of the name are known */
 	__u32 verified; /* it came from the resolver */
 	__u32 back;	/* the device that it must come in by, 0: it goes on */
 	__u64 hash;
