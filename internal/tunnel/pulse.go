@@ -69,21 +69,34 @@ type pulse struct {
 	line      uint64    // the WAN's packets at first
 	answers   int       // questions that were answered, ever
 	tries     int       // to learn whether it answers, ever
-	slowest   time.Duration
+	silences  lately    // what the last ones took that questions ended, each since the first
 	since     time.Time // packets are counted from here, in periods of restTime
 	base      uint64    // rx+tx then
 	resting   bool      // next to nothing passes
 
-	busy       bool      // packets went out since the last question
-	owed       int       // questions since the last answer to one
-	owedAt     time.Time // the first of them
-	answeredAt time.Time // the last answer
-	// took is what the last answers took, each since the first question it was owed
-	// to: an outage or a loss makes one long, a long way all.
-	took      [3]time.Duration
-	answering time.Duration // the shortest of them
-	usedEvery time.Duration
+	busy       bool          // packets went out since the last question
+	owed       int           // questions since the last answer to one
+	owedAt     time.Time     // the first of them
+	answeredAt time.Time     // the last answer
+	took       lately        // what the last answers took, each since the first question it was owed to
+	answering  time.Duration // the shortest of them
+	usedEvery  time.Duration
 }
+
+// lately is what the last three took: an outage or a loss makes one long, a long way
+// all. None is longer than slowestMost.
+type lately [3]time.Duration
+
+// with has one more.
+func (l lately) with(took time.Duration) lately {
+	took = min(took, slowestMost)
+	if l == (lately{}) {
+		return lately{took, took, took}
+	}
+	return lately{took, l[0], l[1]}
+}
+
+func (l lately) shortest() time.Duration { return min(l[0], l[1], l[2]) }
 
 // observe takes a look at the device's counters into account.
 func (p pulse) observe(now time.Time, rx, tx uint64) pulse {
@@ -118,7 +131,7 @@ func (p pulse) tally(now time.Time, sum uint64) pulse {
 func (p pulse) heard(now time.Time, came uint64) pulse {
 	p.flowing = came > uint64(p.questions)
 	if p.questions > 0 {
-		p.slowest = min(max(now.Sub(p.first), p.slowest*7/8), slowestMost)
+		p.silences = p.silences.with(now.Sub(p.first))
 	}
 	p.heardAt, p.askedAt, p.questions = now, time.Time{}, 0
 	return p
@@ -182,7 +195,8 @@ func (p pulse) tried(now time.Time) pulse {
 // answered notes the answer to a question.
 func (p pulse) answered(now time.Time) pulse {
 	if p.owed > 0 {
-		p = p.timed(min(now.Sub(p.owedAt), slowestMost))
+		p.took = p.took.with(now.Sub(p.owedAt))
+		p.answering = p.took.shortest()
 	}
 	switch {
 	case p.answering > answerSoon:
@@ -194,16 +208,6 @@ func (p pulse) answered(now time.Time) pulse {
 	}
 	p.answers++
 	p.owed, p.answeredAt = 0, now
-	return p
-}
-
-// timed notes what an answer took.
-func (p pulse) timed(took time.Duration) pulse {
-	if p.took == [3]time.Duration{} {
-		p.took = [3]time.Duration{took, took, took}
-	}
-	p.took = [3]time.Duration{took, p.took[0], p.took[1]}
-	p.answering = min(p.took[0], p.took[1], p.took[2])
 	return p
 }
 
@@ -250,7 +254,7 @@ func (p pulse) again(now time.Time) pulse {
 // gone says whether the peer has ceased to answer, as far as that can be seen
 // from its silence alone.
 func (p pulse) gone(now time.Time) bool {
-	return p.questions >= goneQuestions && p.answers >= knownAnswers && now.Sub(p.first) >= max(goneTime, 2*p.slowest)
+	return p.questions >= goneQuestions && p.answers >= knownAnswers && now.Sub(p.first) >= max(goneTime, 2*p.silences.shortest())
 }
 
 // deaf says whether nothing that is sent reaches the peer any more, though it may

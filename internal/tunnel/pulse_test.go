@@ -214,6 +214,28 @@ func TestAnOutageDoesNotMakeTheNextOneBeToldLater(t *testing.T) {
 	}
 }
 
+func TestAnOutageDoesNotMakeSilenceBeToldLater(t *testing.T) {
+	for _, first := range []time.Duration{500 * time.Millisecond, 1200 * time.Millisecond, 3 * time.Second} {
+		for phase := range 50 {
+			l := newLine(20 * time.Millisecond)
+			l.run(20*time.Second, requests(l))
+			for range 2 { // not long after each other
+				l.dead = true
+				l.run(first, requests(l))
+				l.dead = false
+				l.run(2500*time.Millisecond+time.Duration(phase)*30*time.Millisecond, requests(l))
+			}
+			l.goneAt, l.backAt = time.Time{}, time.Time{}
+			died := l.now
+			l.dead = true
+			l.run(10*time.Second, requests(l))
+			if took := l.goneAt.Sub(died); l.goneAt.IsZero() || took > 2200*time.Millisecond {
+				t.Fatalf("%s away, phase %d: the next time told after %s", first, phase, took)
+			}
+		}
+	}
+}
+
 func TestDeadTunnelThatRestedIsToldWithinTwoAndAHalfSeconds(t *testing.T) {
 	for phase := range 100 { // when it is used again, within a look
 		l := newLine(80 * time.Millisecond)
