@@ -75,7 +75,9 @@ func (d *DataPlane) Hook() Hook { return d.hook.kind() }
 // and named in the error, after all others are done. Without an error, devices
 // that are newer than newest are strangers until the next Attach: what is closed
 // does not leave for their clients. newest is what NewestDevice said before lan and
-// wan were looked for: a device that came in between may be one of them.
+// wan were looked for: a device that came in between may be one of them. A device of
+// the LAN that goes is missed until the next Attach, the last one until there is one
+// again: names that are closed are not looked up for its clients.
 func (d *DataPlane) Attach(lan, wan []string, own bool, newest Device) error {
 	var want []attachment
 	var errs []error
@@ -101,7 +103,15 @@ func (d *DataPlane) Attach(lan, wan []string, own bool, newest Device) error {
 	if err := errors.Join(append(errs, d.apply(want))...); err != nil {
 		return err
 	}
-	return d.setConfig(func(c *bpfRdConfig) { c.Newest = uint32(newest) })
+	return d.setConfig(func(c *bpfRdConfig) {
+		c.Newest = uint32(newest)
+		if len(lan) > 0 {
+			c.Lan = [4]uint32{}
+		}
+		for i := range lan { // want has two of each, in order
+			c.Lan[i%len(c.Lan)] = uint32(want[2*i].ifindex)
+		}
+	})
 }
 
 // Device is the index of a device.

@@ -44,6 +44,7 @@ type bpfRdConfig struct {
 	ResolverPort uint16
 	Pad          uint16
 	Newest       uint32
+	Lan          [4]uint32
 }
 
 type bpfRdCount struct {

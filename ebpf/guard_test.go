@@ -167,12 +167,27 @@ func TestGuardStopsWhatIsClosedForClientsBehindNewDevices(t *testing.T) {
 	}
 }
 
-func TestGuardAnswersListedQueriesFromBehindNewDevices(t *testing.T) {
-	w := resolvingWorld(t)
-	const old, stranger = 40, 41
-	if err := w.setConfig(func(c *bpfRdConfig) { c.Newest = old }); err != nil {
+// guardsQuery checks what becomes of a query on its way out by the WAN: one that is
+// redirected goes back with SERVFAIL.
+func (w *world) guardsQuery(t *testing.T, question string, in int, want verdict) {
+	t.Helper()
+	before, err := w.Stats()
+	if err != nil {
 		t.Fatal(err)
 	}
+	got := w.run(t, bpfProgRouterdGuard, ask(question, dns.TypeA).build(), via{in: in, out: w.wan})
+	if got.verdict != want {
+		t.Errorf("%s, want %s", got.verdict, want)
+	}
+	after, err := w.Stats()
+	if refused := after.Unanswered > before.Unanswered; err != nil || refused != (want == redirected) {
+		t.Errorf("refused: %t, %v", refused, err)
+	}
+}
+
+func TestGuardAnswersListedQueriesFromBehindNewDevices(t *testing.T) {
+	const old, stranger = 40, 41
+	worlds := map[string]func(testing.TB) *world{"secure": resolvingWorld, "observe": servedWorld}
 	for _, c := range []struct {
 		name     string
 		question string
@@ -181,23 +196,65 @@ func TestGuardAnswersListedQueriesFromBehindNewDevices(t *testing.T) {
 	}{
 		{"listed", "closed.example", stranger, redirected},
 		{"listed, behind a device that is known", "closed.example", old, passed},
+		{"closed for some client", "alice.example", stranger, redirected},
 		{"unlisted", "www.example", stranger, passed},
 		{"direct", "direct.example", stranger, passed},
 	} {
+		for mode, make := range worlds {
+			t.Run(c.name+", "+mode, func(t *testing.T) {
+				w := make(t)
+				if err := w.setConfig(func(c *bpfRdConfig) { c.Newest = old }); err != nil {
+					t.Fatal(err)
+				}
+				w.guardsQuery(t, c.question, c.in, c.want)
+			})
+		}
+	}
+}
+
+// A forwarder on the router, such as dnsmasq, asks for clients whose device is new: the
+// daemon has not seen that, where the one of before is gone.
+func TestGuardAnswersListedQueriesOfTheRouterWhileALANDeviceIsGone(t *testing.T) {
+	const gone = 4711
+	w := servedWorld(t)
+	for _, c := range []struct {
+		name     string
+		question string
+		lan      [4]uint32
+		want     verdict
+	}{
+		{"listed, all are there", "closed.example", [4]uint32{uint32(w.lan), loIndex}, passed},
+		{"listed, one is gone", "closed.example", [4]uint32{uint32(w.lan), gone}, redirected},
+		{"unlisted, one is gone", "www.example", [4]uint32{gone}, passed},
+		{"listed, none was ever there", "closed.example", [4]uint32{}, passed},
+	} {
 		t.Run(c.name, func(t *testing.T) {
-			before, err := w.Stats()
-			if err != nil {
+			if err := w.setConfig(func(f *bpfRdConfig) { f.Lan = c.lan }); err != nil {
 				t.Fatal(err)
 			}
-			got := w.run(t, bpfProgRouterdGuard, ask(c.question, dns.TypeA).build(), via{in: c.in, out: w.wan})
-			if got.verdict != c.want {
-				t.Errorf("%s, want %s", got.verdict, c.want)
-			}
-			after, err := w.Stats()
-			if refused := after.Unanswered > before.Unanswered; err != nil || refused != (c.want == redirected) {
-				t.Errorf("refused: %t, %v", refused, err)
-			}
+			w.guardsQuery(t, c.question, 0, c.want)
 		})
+	}
+}
+
+func TestAttachMissesTheLastDeviceOfTheLAN(t *testing.T) {
+	w := ownWorld(t)
+	lan := func() (c bpfRdConfig) {
+		t.Helper()
+		if err := w.maps[bpfMapConfig].Lookup(uint32(0), &c); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	mustAttach(t, w.DataPlane, "lan0")
+	if got := lan().Lan; got != [4]uint32{uint32(w.lan)} {
+		t.Errorf("devices of the LAN are %v", got)
+	}
+	if err := attachNow(w.DataPlane, nil, nil, true); err != nil {
+		t.Fatal(err)
+	}
+	if got := lan().Lan; got != [4]uint32{uint32(w.lan)} {
+		t.Errorf("the last device is forgotten: %v", got)
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 )
 
 // abi is RD_ABI of bpf/abi.h.
-const abi = 3
+const abi = 4
 
 // Limits of the data plane, those of bpf/abi.h.
 const (

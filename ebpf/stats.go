@@ -37,7 +37,7 @@ type Stats struct {
 // Stats reads the counters, summed over the processors.
 func (d *DataPlane) Stats() (Stats, error) {
 	var s Stats
-	fields := map[bpfRdStat]*uint64{
+	fields := [...]*uint64{
 		bpfRdStatRD_STAT_ANSWERS: &s.Answers, bpfRdStatRD_STAT_MATCHED: &s.Matched,
 		bpfRdStatRD_STAT_LEARNED: &s.Learned, bpfRdStatRD_STAT_REFUSED: &s.Refused,
 		bpfRdStatRD_STAT_TRUNCATED: &s.Truncated, bpfRdStatRD_STAT_UNPARSED: &s.Unparsed,
@@ -51,24 +51,23 @@ func (d *DataPlane) Stats() (Stats, error) {
 		bpfRdStatRD_STAT_SHARED: &s.Shared,
 	}
 	for key, field := range fields {
-		var perCPU []uint64
-		if err := d.maps[bpfMapStats].Lookup(uint32(key), &perCPU); err != nil {
-			return s, fmt.Errorf("read statistics: %w", err)
-		}
-		for _, n := range perCPU {
-			*field += n
+		var err error
+		if *field, err = d.counted(bpfRdStat(key)); err != nil {
+			return s, err
 		}
 	}
 	return s, nil
 }
 
 // Guarded reads Stats.Guarded alone.
-func (d *DataPlane) Guarded() (uint64, error) {
+func (d *DataPlane) Guarded() (uint64, error) { return d.counted(bpfRdStatRD_STAT_GUARDED) }
+
+// counted reads a counter, summed over the processors.
+func (d *DataPlane) counted(key bpfRdStat) (sum uint64, err error) {
 	var perCPU []uint64
-	if err := d.maps[bpfMapStats].Lookup(uint32(bpfRdStatRD_STAT_GUARDED), &perCPU); err != nil {
+	if err := d.maps[bpfMapStats].Lookup(uint32(key), &perCPU); err != nil {
 		return 0, fmt.Errorf("read statistics: %w", err)
 	}
-	var sum uint64
 	for _, n := range perCPU {
 		sum += n
 	}

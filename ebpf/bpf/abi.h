@@ -10,7 +10,7 @@
 #include <linux/types.h>
 
 /* Raised whenever a struct below or the meaning of a map changes. */
-#define RD_ABI 3
+#define RD_ABI 4
 
 #define RD_MAX_PATHS 16	  /* mark values, owned.MaxPaths */
 #define RD_MAX_DESTS 1024 /* destinations, slot 0 is never used */
@@ -62,6 +62,7 @@ struct rd_config {
 	/* The highest interface index when the programs were last attached: the
 	 * kernel gives a device that comes later a higher one. 0: not known. */
 	__u32 newest;
+	__u32 lan[4]; /* interface indexes of devices with steer and learn, 0: none */
 };
 
 /* Targets of one name: for the name itself and for it and all below. 0: none. */
@@ -308,7 +309,7 @@ struct rd_event {
 	_Static_assert(sizeof(type) == (size), #type " has another size")
 
 RD_SIZE(struct rd_prefix, 20);
-RD_SIZE(struct rd_config, 48);
+RD_SIZE(struct rd_config, 64);
 RD_SIZE(struct rd_rule, 4);
 RD_SIZE(struct rd_target, 8);
 RD_SIZE(struct rd_clients, 16);

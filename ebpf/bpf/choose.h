@@ -111,6 +111,31 @@ static __always_inline __u32 matched_slot(struct scratch *s)
 	return index && slot ? *slot : 0;
 }
 
+/* Whether some destination of the chain at c->target is closed: which client
+ * this is can no longer be seen. */
+static __always_inline int chain_closed(struct choice *c)
+{
+	const struct rd_target *t;
+	__u32 index, *slot;
+	int i;
+
+#pragma clang loop unroll(disable)
+	for (i = 0; i < RD_CHAIN_MAX; i++) {
+		forget();
+		if (!c->target)
+			return 0;
+		t = bpf_map_lookup_elem(&targets, &c->target);
+		if (!t)
+			return 0;
+		index = t->dest;
+		c->target = t->next;
+		slot = bpf_map_lookup_elem(&slots, &index);
+		if (slot && *slot & RD_SLOT_CLOSED)
+			return 1;
+	}
+	return 0;
+}
+
 /* Notes that the entry of c->server that decided was used: its grant, or its own. */
 static __always_inline void note_used(struct scratch *s, int grant, __u32 now)
 {

@@ -12,6 +12,7 @@
 #include "choose.h"
 #include "packet.h"
 #include "query.h"
+#include <linux/errno.h>
 
 static __always_inline int guard_drop(void)
 {
@@ -68,31 +69,6 @@ static __always_inline int own_query(struct __sk_buff *skb, int eth, enum query_
 	return query_begin(skb, s, at, eth, verdict);
 }
 
-/* Whether some destination of the chain at c->target is closed: which client
- * this is can no longer be seen. */
-static __always_inline int chain_closed(struct choice *c)
-{
-	const struct rd_target *t;
-	__u32 index, *slot;
-	int i;
-
-#pragma clang loop unroll(disable)
-	for (i = 0; i < RD_CHAIN_MAX; i++) {
-		forget();
-		if (!c->target)
-			return 0;
-		t = bpf_map_lookup_elem(&targets, &c->target);
-		if (!t)
-			return 0;
-		index = t->dest;
-		c->target = t->next;
-		slot = bpf_map_lookup_elem(&slots, &index);
-		if (slot && *slot & RD_SLOT_CLOSED)
-			return 1;
-	}
-	return 0;
-}
-
 /* Whether the address at s->c.server is closed for anybody. */
 static __always_inline int closed_for_some(const struct rd_config *cfg, struct scratch *s)
 {
@@ -131,6 +107,21 @@ static __always_inline int guard_closed(struct __sk_buff *skb, int eth, const st
 	return closed_for_some(cfg, s);
 }
 
+/* Whether a device that had programs is there no more, and its clients may be behind a
+ * new one: the answers that a forwarder on the router gives them are seen by nobody. */
+static __always_inline int lan_gone(struct __sk_buff *skb, const struct rd_config *cfg)
+{
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		struct bpf_fib_lookup fib = {.family = 2 /* AF_INET */, .ifindex = cfg->lan[i]};
+
+		if (cfg->lan[i] && bpf_fib_lookup(skb, &fib, sizeof(fib), 0) == -ENODEV)
+			return 1;
+	}
+	return 0;
+}
+
 /* A packet that no program has seen on its way in: of the router itself, or of a
  * stranger, which came in by a device that is too new to have programs. One that
  * shall have none is held up no longer than it takes the daemon to see it. */
@@ -138,11 +129,14 @@ static __always_inline int guard_unmarked(struct __sk_buff *skb, int eth,
 					  const struct rd_config *cfg, int stranger)
 {
 	int closed = guard_closed(skb, eth, cfg, stranger);
-	__u32 turns = stranger ? RD_F_RESOLVE : RD_F_RESOLVE_OWN;
+	enum query_at at = AT_STRANGER;
 
-	if (cfg->flags & turns && maybe_query(skb, eth))
-		return own_query(skb, eth, stranger ? AT_STRANGER : AT_WAN,
-				 closed ? TC_ACT_SHOT : TC_ACT_UNSPEC);
+	if (maybe_query(skb, eth)) {
+		if (!stranger && cfg->flags & RD_F_RESOLVE_OWN)
+			at = AT_WAN;
+		if (stranger || at == AT_WAN || lan_gone(skb, cfg))
+			return own_query(skb, eth, at, closed ? TC_ACT_SHOT : TC_ACT_UNSPEC);
+	}
 	return closed ? guard_drop() : TC_ACT_UNSPEC;
 }
 

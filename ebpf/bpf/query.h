@@ -96,12 +96,26 @@ static __always_inline int query_load(struct __sk_buff *skb, struct scratch *s)
 	return !(m[2] & 0xf8) && get16(m + 4) == 1;
 }
 
+/* Whether the name of a message is one that is not to go on. A stranger's answer would
+ * be learned by nobody, also where lookups are only observed. */
+static __always_inline int query_listed(struct scratch *s)
+{
+	if (!s->a.target)
+		return 0;
+	if (matched_slot(s) & RD_SLOT_RESOLVE)
+		return 1;
+	if (s->q.at != AT_STRANGER)
+		return 0;
+	s->c.target = s->a.target;
+	return chain_closed(&s->c);
+}
+
 /* What the match said of a message: one that is listed for this client is
  * remembered. */
 static __always_inline void query_matched(struct scratch *s)
 {
 	s->q.open = 0;
-	if (!s->a.target || !(matched_slot(s) & RD_SLOT_RESOLVE)) {
+	if (!query_listed(s)) {
 		s->q.others++;
 		return;
 	}

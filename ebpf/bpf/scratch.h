@@ -100,7 +100,7 @@ enum query_at {
 	AT_LAN, /* ingress of a client's device */
 	AT_LO,	/* egress of lo: the router's own, to itself */
 	AT_WAN, /* egress of a WAN device: the router's own */
-	AT_STRANGER, /* there: of a client behind a device without programs */
+	AT_STRANGER, /* there: of a client behind a device without programs, or for one */
 };
 
 /* A query, or what else is seen at a device beside addresses. */

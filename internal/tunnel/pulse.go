@@ -83,20 +83,22 @@ type pulse struct {
 	usedEvery  time.Duration
 }
 
-// lately is what the last three took: an outage or a loss makes one long, a long way
-// all. None is longer than slowestMost.
-type lately [3]time.Duration
+// lately is what the last three took, in milliseconds: an outage or a loss makes one
+// long, a long way all. None is longer than slowestMost.
+type lately [3]uint16
 
 // with has one more.
 func (l lately) with(took time.Duration) lately {
-	took = min(took, slowestMost)
+	ms := uint16(min(took, slowestMost).Milliseconds())
 	if l == (lately{}) {
-		return lately{took, took, took}
+		return lately{ms, ms, ms}
 	}
-	return lately{took, l[0], l[1]}
+	return lately{ms, l[0], l[1]}
 }
 
-func (l lately) shortest() time.Duration { return min(l[0], l[1], l[2]) }
+func (l lately) shortest() time.Duration {
+	return time.Duration(min(l[0], l[1], l[2])) * time.Millisecond
+}
 
 // observe takes a look at the device's counters into account.
 func (p pulse) observe(now time.Time, rx, tx uint64) pulse {

@@ -23,8 +23,16 @@ type Violation struct {
 type window struct {
 	from, to time.Duration // to is 0 while it lasts
 	families []int
-	cuts     bool // also connections that last
+	what     excused
 }
+
+// excused is what a window excuses.
+type excused uint8
+
+const (
+	openings excused = 1 << iota // connections that are short
+	cuts                         // those that last
+)
 
 // slack is how much later an attempt may begin that a window still excuses:
 // neighbours are found anew.
@@ -32,7 +40,11 @@ const slack = 500 * time.Millisecond
 
 // excuses says whether the window explains that an attempt failed.
 func (w window) excuses(a crowd.Attempt) bool {
-	if !slices.Contains(w.families, a.Family) || a.Kind == crowd.Lasting && !w.cuts {
+	what := openings
+	if a.Kind == crowd.Lasting {
+		what = cuts
+	}
+	if !slices.Contains(w.families, a.Family) || w.what&what == 0 {
 		return false
 	}
 	return a.End >= w.from && (w.to == 0 || a.Begin <= w.to+slack)
@@ -124,11 +136,11 @@ func (l *ledger) endEvent() {
 }
 
 // excuse begins a window; call end when what it excuses is over.
-func (l *ledger) excuse(cuts bool, families ...int) (end func()) {
+func (l *ledger) excuse(what excused, families ...int) (end func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	at := len(l.windows)
-	l.windows = append(l.windows, window{from: crowd.Now(), families: families, cuts: cuts})
+	l.windows = append(l.windows, window{from: crowd.Now(), families: families, what: what})
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()

@@ -44,20 +44,21 @@ func (l *ledger) what() string {
 
 func TestLedgerJudges(t *testing.T) {
 	for _, c := range []struct {
-		name  string
-		event string // "" none, "gentle", "rough"
-		cuts  int    // a window: 0 none, 1 that cuts nothing, 2 that cuts; IPv4 only
-		a     crowd.Attempt
-		want  string
+		name    string
+		event   string  // "" none, "gentle", "rough"
+		excused excused // a window: 0 none; IPv4 only
+		a       crowd.Attempt
+		want    string
 	}{
 		{"unlisted by the WAN", "", 0, attempt(), ""},
 		{"unlisted in a tunnel", "", 0, attempt(func(a *crowd.Attempt) { a.Seen = lab.Exit2Source6 }), "unlisted connection in a tunnel"},
 		{"unlisted lost", "", 0, attempt(failed), "unlisted connection lost"},
 		{"unlisted lost at an event", "rough", 0, attempt(failed), "unlisted connection lost"},
-		{"unlisted lost with the line", "rough", 1, attempt(failed), ""},
-		{"unlisted lost over the other family", "rough", 1, attempt(failed, six), "unlisted connection lost"},
-		{"unlisted cut with the line", "rough", 1, attempt(failed, lasts), "unlisted connection lost"},
-		{"unlisted cut with its address", "rough", 2, attempt(failed, lasts), ""},
+		{"unlisted lost with the line", "rough", openings, attempt(failed), ""},
+		{"unlisted lost over the other family", "rough", openings, attempt(failed, six), "unlisted connection lost"},
+		{"unlisted cut with the line", "rough", openings, attempt(failed, lasts), "unlisted connection lost"},
+		{"unlisted cut with its address", "rough", openings | cuts, attempt(failed, lasts), ""},
+		{"unlisted lost where only what lasts is cut", "rough", cuts, attempt(failed), "unlisted connection lost"},
 		{"listed in a tunnel", "", 0, attempt(listed), ""},
 		{"listed by the WAN", "rough", 0, attempt(func(a *crowd.Attempt) { a.Listed = true }), "listed connection by the WAN"},
 		{"listed failed in quiet", "", 0, attempt(listed, failed), "listed connection failed in quiet times"},
@@ -70,8 +71,8 @@ func TestLedgerJudges(t *testing.T) {
 			if c.event != "" {
 				l.beginEvent(Event{Number: 1, Kind: Kill}, c.event == "gentle")
 			}
-			if c.cuts > 0 {
-				defer l.excuse(c.cuts == 2, 4)()
+			if c.excused != 0 {
+				defer l.excuse(c.excused, 4)()
 			}
 			c.a.Begin, c.a.End = crowd.Now(), crowd.Now()
 			l.take(c.a)
@@ -84,7 +85,7 @@ func TestLedgerJudges(t *testing.T) {
 
 func TestWindowExcusesNothingAfterIt(t *testing.T) {
 	l := quiet()
-	l.excuse(true, 4, 6)()
+	l.excuse(openings|cuts, 4, 6)()
 	later := attempt(failed, func(a *crowd.Attempt) { a.Begin, a.End = crowd.Now()+2*slack, crowd.Now()+3*slack })
 	l.take(later)
 	if got := l.what(); got != "unlisted connection lost" {

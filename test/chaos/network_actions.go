@@ -14,8 +14,8 @@ import (
 // third time the daemon is killed meanwhile.
 func changeWAN(ctx context.Context, r *run, e Event) (string, error) {
 	// Translated connections end with the address that they were translated to.
-	over4 := r.ledger.excuse(true, 4)
-	over6 := r.ledger.excuse(false, 6)
+	over4 := r.ledger.excuse(openings|cuts, 4)
+	over6 := r.ledger.excuse(openings, 6)
 	if _, err := r.router(ctx, "ip link set wan down; ip address flush dev wan"); err != nil {
 		return "", err
 	}
@@ -47,7 +47,7 @@ ip -6 route replace default via 2d00:100::1
 
 // restartDNSMasq ends dnsmasq and starts another.
 func restartDNSMasq(ctx context.Context, r *run, _ Event) (string, error) {
-	over := r.ledger.excuse(false, 4, 6)
+	over := r.ledger.excuse(openings, 4, 6)
 	defer over()
 	if _, err := r.router(ctx, "kill $(cat /run/dnsmasq.pid); rm -f /run/dnsmasq.pid"); err != nil {
 		return "", err
@@ -68,9 +68,13 @@ const loadFirewall = "nft -f /run/lab/nft.rules"
 // flushFirewall deletes all of nftables, as an administrator does by mistake, and
 // loads the firewall a moment later.
 func flushFirewall(ctx context.Context, r *run, e Event) (string, error) {
-	// IPv4 is translated by nobody meanwhile, and its connections with it.
-	over := r.ledger.excuse(true, 4)
-	defer over()
+	// IPv4 is translated by nobody meanwhile, and its connections with it. Now and then the
+	// kernel itself ends one over IPv6 as the rules go: without routerd it did so to 2 of 40,
+	// and then to none, in 145 and 132 flushes.
+	over4 := r.ledger.excuse(openings|cuts, 4)
+	defer over4()
+	over6 := r.ledger.excuse(cuts, 6)
+	defer over6()
 	if _, err := r.router(ctx, "nft flush ruleset"); err != nil {
 		return "", err
 	}
@@ -111,7 +115,7 @@ func deleteRoutes(ctx context.Context, r *run, e Event) (string, error) {
 // remakeLAN deletes br-lan and makes it again, as netifd does for changed
 // settings; every other time the daemon is killed just before.
 func remakeLAN(ctx context.Context, r *run, e Event) (string, error) {
-	over := r.ledger.excuse(false, 4, 6)
+	over := r.ledger.excuse(openings, 4, 6)
 	defer over()
 	words := "br-lan made again"
 	if e.Variant%2 == 1 {

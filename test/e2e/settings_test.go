@@ -172,6 +172,59 @@ func (w *world) moveToGuests() {
 	}
 }
 
+func TestLANDeviceThatIsMadeAgainWithoutADaemonLeaksNothing(t *testing.T) {
+	for mode, settings := range map[string]string{"secure": usualSettings, "observe": usualObserving} {
+		t.Run(mode, func(t *testing.T) {
+			l := ownLab(t, lab.Options{})
+			(&world{T: t, lab: l}).remakeLAN(100)
+			w := raise(t, l, settings)
+			t.Cleanup(func() { w.remakeLAN(100) }) // so that it is as it was
+			known, fresh, plain := lab.FreshNames()[1870], lab.FreshNames()[1871:1881], lab.PlainNames()[1870:1880]
+			w.goes(lab.Client, overHome, known)
+			w.stop(syscall.SIGKILL)
+			w.remakeLAN(200)
+
+			for _, family := range families() {
+				for _, options := range [][]string{nil, {"--dns", lab.Resolver4 + ":53"}, {"--dns", "[" + lab.Resolver6 + "]:53"}} {
+					for _, r := range w.burst(lab.Client, family, fresh, options...) {
+						if r.OK {
+							t.Errorf("IPv%d, %q: with no daemon behind a new device, %s (%s) went %s", family, options, r.Name, r.Address, way(r))
+						}
+					}
+				}
+			}
+			w.goes(lab.Client2, directly, plain...)
+
+			w.start()
+			w.ready()
+			w.goes(lab.Client, overHome, append(fresh, known)...)
+			w.noLeak(append(fresh, known)...)
+		})
+	}
+}
+
+// remakeLAN deletes br-lan and makes it again, as netifd does for changed settings;
+// index is the new device's.
+func (w *world) remakeLAN(index int) {
+	w.Helper()
+	w.onRouter("sh", "-c", fmt.Sprintf(`set -e
+ip link delete br-lan
+ip link add br-lan index %d type bridge
+ip link set lan1 master br-lan
+ip link set lan2 master br-lan
+ip address add 192.168.1.1/24 dev br-lan
+ip address add 2d00:1:1::1/64 dev br-lan nodad
+ip link set br-lan up
+`, index))
+	for _, host := range []string{lab.Client, lab.Client2} {
+		for _, family := range families() {
+			within(w.T, usual, "clients reach the router again", func() bool {
+				return way(w.open(host, family, lab.PlainNames()[1869])) == directly
+			})
+		}
+	}
+}
+
 func TestLANDeviceThatAppearsWithoutADaemonLeaksNothing(t *testing.T) {
 	w := raise(t, ownLab(t, lab.Options{}), usualSettings)
 	const known, fresh, after = "n01852.fresh.binance.com", "n01856.fresh.binance.com", "n01860.fresh.binance.com"
