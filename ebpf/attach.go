@@ -77,7 +77,8 @@ func (d *DataPlane) Hook() Hook { return d.hook.kind() }
 // does not leave for their clients. newest is what NewestDevice said before lan and
 // wan were looked for: a device that came in between may be one of them. A device of
 // the LAN that goes is missed until the next Attach, the last one until there is one
-// again: names that are closed are not looked up for its clients.
+// again: names that are closed are not looked up for its clients. Of more than four
+// devices the last ones are missed so.
 func (d *DataPlane) Attach(lan, wan []string, own bool, newest Device) error {
 	var want []attachment
 	var errs []error
